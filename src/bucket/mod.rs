@@ -1,0 +1,611 @@
+//! The bucket: the only module that knows aws-sdk-s3.
+//!
+//! Every call has explicit timeouts. Only calls that change nothing, or whose repetition changes nothing more, are retried
+//! by the SDK: a repeated CreateMultipartUpload would leak an upload, a repeated CompleteMultipartUpload could hide what
+//! became of the first.
+//!
+//! The rights this needs: `s3:PutObject`, `s3:GetObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`,
+//! `s3:ListMultipartUploadParts` on the objects under the prefix; `s3:ListBucket` (without it a missing object looks
+//! forbidden) and `s3:ListBucketMultipartUploads` on the bucket.
+
+mod error;
+mod presign;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex;
+
+pub use error::Error;
+use presign::{Address, Request, Signer};
+
+use crate::config::{Capabilities, FullObjectChecksum, S3};
+use crate::upload::metadata::{self, UPLOAD_ID_KEY};
+use crate::upload::names::{Disposition, content_disposition};
+use crate::upload::{Algorithm, Checksum, ETag, Part, Target, Upload};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// S3 may take minutes over a completion, and keeps the connection alive with white space meanwhile.
+pub const COMPLETE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// URLs end this long before the credentials that signed them, for clocks differ.
+const CREDENTIALS_MARGIN: TimeDelta = TimeDelta::seconds(10);
+/// Credentials with less life than this are asked for anew before they sign.
+const CREDENTIALS_FRESH: TimeDelta = TimeDelta::minutes(20);
+/// Whatever the provider says, it is asked no more often than this.
+const CREDENTIALS_PAUSE: TimeDelta = TimeDelta::seconds(15);
+
+/// One bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    name: String,
+    client: Client,
+    capabilities: Capabilities,
+    expected_owner: Option<String>,
+    /// Where clients find the bucket; not always where the service does.
+    address: Address,
+    credentials: Arc<SigningCredentials>,
+}
+
+/// A URL for one request, with all that must be sent along.
+#[derive(Debug, Clone)]
+pub struct PresignedUrl {
+    /// The URL; who has it may make the request.
+    pub url: String,
+    /// Headers to send exactly so, besides `Host` and `Content-Length`.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A part as S3 lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedPart {
+    /// 1 to 10,000.
+    pub number: i32,
+    /// Its ETag.
+    pub etag: ETag,
+    /// Bytes.
+    pub size: i64,
+    /// Its checksum in the upload's algorithm, where the store tells.
+    pub checksum: Option<String>,
+}
+
+/// An object as S3 describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundObject {
+    /// The id of the upload it was made by, if it is one of ours.
+    pub upload_id: Option<String>,
+    /// Its ETag.
+    pub etag: String,
+    /// Bytes.
+    pub size: i64,
+    /// In a versioned bucket, the version.
+    pub version_id: Option<String>,
+    /// Its checksum, where the store tells and it covers the whole object or all parts.
+    pub checksum: Option<Checksum>,
+}
+
+/// Signs many URLs with one set of credentials and one clock reading.
+pub struct UrlSigner<'a> {
+    bucket: &'a Bucket,
+    credentials: Credentials,
+    signed_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+/// What a download URL is to tell the browser.
+#[derive(Debug, Clone, Copy)]
+pub struct Download<'a> {
+    /// The object's key.
+    pub key: &'a str,
+    /// The version to serve, where the bucket has versions.
+    pub version_id: Option<&'a str>,
+    /// The value of `Content-Disposition`.
+    pub disposition: &'a str,
+    /// The value of `Content-Type`.
+    pub content_type: &'a str,
+    /// The value of `Cache-Control`.
+    pub cache_control: Option<&'a str>,
+}
+
+impl Bucket {
+    /// The bucket of these settings, with credentials by the AWS chain.
+    pub async fn connect(settings: &S3, name: &str) -> Bucket {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        let chain = loader.load().await;
+        let region = chain.region().map_or("us-east-1", AsRef::as_ref).to_owned();
+        let provider = chain.credentials_provider().unwrap_or_else(|| SharedCredentialsProvider::new(NoCredentials));
+        Bucket::new(settings, name, &region, provider, aws_sdk_s3::config::Builder::from(&chain))
+    }
+
+    /// The bucket of these settings, with these credentials and nothing from the environment.
+    pub fn with_credentials(settings: &S3, name: &str, access_key: &str, secret_key: &str) -> Bucket {
+        let credentials = Credentials::new(access_key, secret_key, None, None, "settings");
+        let region = settings.region.as_deref().unwrap_or("us-east-1");
+        let builder = Builder::new().behavior_version(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+        Bucket::new(settings, name, region, SharedCredentialsProvider::new(credentials), builder)
+    }
+
+    fn new(settings: &S3, name: &str, region: &str, provider: SharedCredentialsProvider, builder: Builder) -> Bucket {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let mut builder = builder
+            .credentials_provider(provider.clone())
+            .force_path_style(settings.path_style)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            // Checksums are asked for by name where they are wanted; some stores know no others.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if let Some(endpoint) = &settings.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        let public = settings.public_endpoint.as_deref().or(settings.endpoint.as_deref());
+        Bucket {
+            name: name.to_owned(),
+            client: Client::from_conf(builder.build()),
+            capabilities: settings.capabilities(),
+            expected_owner: settings.expected_bucket_owner.clone(),
+            address: Address::new(public, region, name, settings.path_style),
+            credentials: Arc::new(SigningCredentials { provider, cached: Mutex::default() }),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its store can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// `scheme://host[:port]` of every URL that is handed out: the other origin that pages talk to.
+    pub fn public_origin(&self) -> &str {
+        self.address.origin()
+    }
+
+    /// CreateMultipartUpload, once: a repetition could leak an upload. Sets the object's type, disposition and metadata.
+    /// Returns S3's id of it.
+    ///
+    /// # Errors
+    /// After [`Error::Unavailable`] S3 may hold an upload of this key.
+    pub async fn create(&self, upload: &Upload) -> Result<String, Error> {
+        let mut request = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .content_type(&upload.content_type)
+            .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
+            .set_metadata(Some(object_metadata(upload).into_iter().collect()))
+            .set_expected_bucket_owner(self.expected_owner.clone());
+        let told = self.capabilities.full_object_checksum == FullObjectChecksum::Told;
+        if let Some(algorithm) = upload.part_checksum.or(told.then_some(Algorithm::Crc64Nvme)) {
+            let kind = if algorithm.is_full_object() { ChecksumType::FullObject } else { ChecksumType::Composite };
+            request = request.checksum_algorithm(checksum_algorithm(algorithm)).checksum_type(kind);
+        }
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let answer = request.customize().config_override(once).send().await?;
+        match answer.upload_id {
+            Some(id) if !id.is_empty() => Ok(id),
+            _ => Err(Error::Unavailable("an upload without an id".into())),
+        }
+    }
+
+    /// PutObject of nothing, for an empty file.
+    ///
+    /// # Errors
+    /// A refusal with `PreconditionFailed` when another object stands at the key.
+    pub async fn put_empty(&self, upload: &Upload) -> Result<(), Error> {
+        let condition = self.capabilities.conditional_completion.then(|| "*".to_owned());
+        let told = self.capabilities.full_object_checksum != FullObjectChecksum::None;
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .body(ByteStream::from_static(b""))
+            .content_length(0)
+            .content_type(&upload.content_type)
+            .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
+            .set_metadata(Some(object_metadata(upload).into_iter().collect()))
+            .set_checksum_algorithm(told.then_some(ChecksumAlgorithm::Crc64Nvme))
+            .set_if_none_match(condition)
+            .set_expected_bucket_owner(self.expected_owner.clone());
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        request.customize().config_override(once).send().await?;
+        Ok(())
+    }
+
+    /// ListParts, every page. Some stores list a part that was sent again several times, in any order: all are returned.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when S3 has no such upload.
+    pub async fn list_parts(&self, upload: &Upload, s3_upload_id: &str) -> Result<Vec<ListedPart>, Error> {
+        let mut parts = Vec::new();
+        let mut marker: Option<String> = None;
+        loop {
+            let page = self
+                .client
+                .list_parts()
+                .bucket(&self.name)
+                .key(&upload.key)
+                .upload_id(s3_upload_id)
+                .max_parts(1_000)
+                .set_part_number_marker(marker.clone())
+                .set_expected_bucket_owner(self.expected_owner.clone())
+                .send()
+                .await?;
+            for part in page.parts() {
+                let (Some(number), Some(size), Some(Ok(etag))) = (part.part_number(), part.size(), part.e_tag().map(ETag::new))
+                else {
+                    return Err(Error::Unavailable("a part without number, size or ETag".into()));
+                };
+                let checksum = match upload.part_checksum {
+                    Some(Algorithm::Crc64Nvme) => part.checksum_crc64_nvme(),
+                    Some(Algorithm::Crc32C) => part.checksum_crc32_c(),
+                    Some(Algorithm::Sha256) => part.checksum_sha256(),
+                    None => None,
+                };
+                parts.push(ListedPart { number, etag, size, checksum: checksum.map(str::to_owned) });
+            }
+            let next = page.next_part_number_marker().map(str::to_owned);
+            if page.is_truncated() != Some(true) {
+                return Ok(parts);
+            }
+            // A listing that does not move on would go on for ever.
+            let number = |marker: &Option<String>| marker.as_deref().and_then(|marker| marker.parse::<i32>().ok());
+            if next.is_none() || number(&next) <= number(&marker) {
+                return Err(Error::Unavailable("a listing of parts that does not end".into()));
+            }
+            marker = next;
+        }
+    }
+
+    /// CompleteMultipartUpload, once, with every guard that the store has. `Ok` proves nothing yet: [`Bucket::head`] does.
+    ///
+    /// # Errors
+    /// After [`Error::Unavailable`] it may have happened, or happen yet.
+    pub async fn complete(&self, upload: &Upload, s3_upload_id: &str, parts: &[Part], target: &Target) -> Result<(), Error> {
+        let list = parts.iter().map(|part| {
+            let completed = CompletedPart::builder().part_number(part.number).e_tag(part.etag.as_str());
+            match upload.part_checksum {
+                Some(Algorithm::Crc64Nvme) => completed.set_checksum_crc64_nvme(part.checksum.clone()),
+                Some(Algorithm::Crc32C) => completed.set_checksum_crc32_c(part.checksum.clone()),
+                Some(Algorithm::Sha256) => completed.set_checksum_sha256(part.checksum.clone()),
+                None => completed,
+            }
+            .build()
+        });
+        let condition = self.capabilities.conditional_completion.then(|| "*".to_owned());
+        let size = self.capabilities.object_size_check.then_some(target.size);
+        let mut request = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .upload_id(s3_upload_id)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(list.collect())).build())
+            .set_if_none_match(condition)
+            .set_mpu_object_size(size)
+            .set_expected_bucket_owner(self.expected_owner.clone());
+        if let Some(checksum) = self.comparable(upload, target) {
+            request = request.checksum_crc64_nvme(&checksum.value).checksum_type(ChecksumType::FullObject);
+        }
+        let patient = Builder::new().retry_config(RetryConfig::disabled()).timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(COMPLETE_TIMEOUT)
+                .operation_timeout(COMPLETE_TIMEOUT)
+                .build(),
+        );
+        let answer = request.customize().config_override(patient).send().await?;
+        match answer.e_tag() {
+            Some(etag) if !etag.is_empty() => Ok(()),
+            // The SDK takes a truncated 200 for a success.
+            _ => Err(Error::Unavailable("a completion without an ETag".into())),
+        }
+    }
+
+    /// The client's checksum of the file, where the store has one to compare it with.
+    pub fn comparable<'a>(&self, upload: &Upload, target: &'a Target) -> Option<&'a Checksum> {
+        let has_one = match upload.part_checksum {
+            None => self.capabilities.full_object_checksum != FullObjectChecksum::None,
+            Some(algorithm) => {
+                algorithm == Algorithm::Crc64Nvme && self.capabilities.full_object_checksum != FullObjectChecksum::None
+            }
+        };
+        target.checksum.as_ref().filter(|_| has_one)
+    }
+
+    /// AbortMultipartUpload. An upload that S3 does not know is as good as aborted; neither answer proves that it is.
+    ///
+    /// # Errors
+    /// When S3 refused or did not answer.
+    pub async fn abort(&self, upload: &Upload, s3_upload_id: &str) -> Result<(), Error> {
+        let request = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .upload_id(s3_upload_id)
+            .set_expected_bucket_owner(self.expected_owner.clone());
+        match request.send().await.map_err(Error::from) {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// HeadObject: what stands at the upload's key, `None` if S3 says that nothing does.
+    ///
+    /// # Errors
+    /// A refusal (403 above all) says nothing about what is there.
+    pub async fn head(&self, upload: &Upload) -> Result<Option<FoundObject>, Error> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .checksum_mode(ChecksumMode::Enabled)
+            .set_expected_bucket_owner(self.expected_owner.clone());
+        let found = match request.send().await.map_err(Error::from) {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (Some(etag), Some(size)) = (found.e_tag(), found.content_length()) else {
+            return Err(Error::Unavailable("an object without ETag or size".into()));
+        };
+        let checksum = [
+            (Algorithm::Crc64Nvme, found.checksum_crc64_nvme()),
+            (Algorithm::Crc32C, found.checksum_crc32_c()),
+            (Algorithm::Sha256, found.checksum_sha256()),
+        ]
+        .into_iter()
+        .find_map(|(algorithm, value)| Some(Checksum { algorithm, value: value?.to_owned() }));
+        Ok(Some(FoundObject {
+            upload_id: found.metadata().and_then(|metadata| metadata.get(UPLOAD_ID_KEY)).cloned(),
+            etag: etag.to_owned(),
+            size,
+            version_id: found.version_id().map(str::to_owned).filter(|version| version != "null"),
+            checksum: checksum.filter(|_| self.capabilities.full_object_checksum != FullObjectChecksum::None),
+        }))
+    }
+
+    /// DeleteObject: exactly this version, where the bucket has versions.
+    ///
+    /// # Errors
+    /// When S3 refused or did not answer.
+    pub async fn delete(&self, key: &str, version_id: Option<&str>) -> Result<(), Error> {
+        self.client
+            .delete_object()
+            .bucket(&self.name)
+            .key(key)
+            .set_version_id(version_id.map(str::to_owned))
+            .set_expected_bucket_owner(self.expected_owner.clone())
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// ListMultipartUploads of exactly this key, every page: S3's ids. Finds what an unanswered creation left behind.
+    ///
+    /// # Errors
+    /// When S3 refused or did not answer.
+    pub async fn open_uploads(&self, key: &str) -> Result<Vec<String>, Error> {
+        let mut ids = Vec::new();
+        let mut marker: (Option<String>, Option<String>) = (None, None);
+        loop {
+            let page = self
+                .client
+                .list_multipart_uploads()
+                .bucket(&self.name)
+                .prefix(key)
+                .set_key_marker(marker.0.clone())
+                .set_upload_id_marker(marker.1.clone())
+                .set_expected_bucket_owner(self.expected_owner.clone())
+                .send()
+                .await?;
+            let ours = page.uploads().iter().filter(|upload| upload.key() == Some(key));
+            ids.extend(ours.filter_map(|upload| upload.upload_id().map(str::to_owned)));
+            let next = (page.next_key_marker().map(str::to_owned), page.next_upload_id_marker().map(str::to_owned));
+            if page.is_truncated() != Some(true) {
+                ids.dedup();
+                return Ok(ids);
+            }
+            if next.0.is_none() || next == marker {
+                return Err(Error::Unavailable("a listing of uploads that does not end".into()));
+            }
+            marker = next;
+        }
+    }
+
+    /// A signer of URLs that are good from `from` until `until`, or until the credentials end, whichever is sooner:
+    /// [`UrlSigner::expires_at`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no credentials are to be had, or when `until` has come.
+    pub async fn signer(&self, from: DateTime<Utc>, until: DateTime<Utc>, now: DateTime<Utc>) -> Result<UrlSigner<'_>, Error> {
+        let credentials = self.credentials.get(now).await?;
+        let end = credentials.expiry().map(|expiry| DateTime::<Utc>::from(expiry) - CREDENTIALS_MARGIN);
+        let until = end.map_or(until, |end| until.min(end));
+        let life = TimeDelta::seconds((until - from).num_seconds());
+        // X-Amz-Date has whole seconds.
+        let signed_at = DateTime::from_timestamp(from.timestamp(), 0).unwrap_or(from);
+        let expires_at = signed_at + life;
+        if expires_at <= now {
+            return Err(Error::Unavailable("the signing credentials are about to expire".into()));
+        }
+        Ok(UrlSigner { bucket: self, credentials, signed_at, expires_at })
+    }
+}
+
+impl UrlSigner<'_> {
+    /// When the URLs end; true, whatever ends them.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at
+    }
+
+    /// UploadPart URLs for an upload: a function from part number, bytes and checksum. S3 refuses any other length, and
+    /// where a checksum is signed any other bytes.
+    pub fn parts<'s>(&'s self, key: &'s str, s3_upload_id: &'s str) -> impl Fn(i32, i64, Option<(Algorithm, &str)>) -> PresignedUrl + 's {
+        let signer = self.signer();
+        move |number, size, checksum| {
+            let (number, size) = (number.to_string(), size.to_string());
+            let mut headers = vec![("content-length", size.as_str())];
+            headers.extend(checksum.map(|(algorithm, value)| (algorithm.header(), value)));
+            let query = [("partNumber", number.as_str()), ("uploadId", s3_upload_id)];
+            let url = signer.sign(&Request { method: "PUT", key, query: &query, headers: &headers });
+            // Clients set the length by themselves.
+            let headers = headers[1..].iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            PresignedUrl { url, headers }
+        }
+    }
+
+    /// A GetObject URL.
+    pub fn download(&self, download: &Download<'_>) -> String {
+        let mut query =
+            vec![("response-content-disposition", download.disposition), ("response-content-type", download.content_type)];
+        query.extend(download.version_id.map(|version| ("versionId", version)));
+        query.extend(download.cache_control.map(|value| ("response-cache-control", value)));
+        self.signer().sign(&Request { method: "GET", key: download.key, query: &query, headers: &[] })
+    }
+
+    fn signer(&self) -> Signer<'_> {
+        Signer::new(&self.bucket.address, &self.credentials, self.signed_at, self.expires_at - self.signed_at)
+    }
+}
+
+/// What the object's metadata says: the client's, and whose upload it is.
+fn object_metadata(upload: &Upload) -> BTreeMap<String, String> {
+    let mut metadata: BTreeMap<String, String> =
+        upload.metadata.iter().map(|(key, value)| (key.clone(), metadata::encode(value))).collect();
+    metadata.insert(UPLOAD_ID_KEY.to_owned(), upload.id.to_string());
+    metadata
+}
+
+fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
+    match algorithm {
+        Algorithm::Crc64Nvme => ChecksumAlgorithm::Crc64Nvme,
+        Algorithm::Crc32C => ChecksumAlgorithm::Crc32C,
+        Algorithm::Sha256 => ChecksumAlgorithm::Sha256,
+    }
+}
+
+/// The credentials that sign URLs, kept so that not every signature asks the chain. The SDK's own cache renews them ten
+/// seconds before they end, which would make URLs with ten seconds to live.
+#[derive(Debug)]
+struct SigningCredentials {
+    provider: SharedCredentialsProvider,
+    cached: Mutex<Option<(Credentials, DateTime<Utc>)>>,
+}
+
+impl SigningCredentials {
+    async fn get(&self, now: DateTime<Utc>) -> Result<Credentials, Error> {
+        let mut cached = self.cached.lock().await;
+        if let Some((credentials, fetched_at)) = &*cached {
+            let ends = |by: TimeDelta| credentials.expiry().is_some_and(|expiry| DateTime::<Utc>::from(expiry) < now + by);
+            let just_asked = now < *fetched_at + CREDENTIALS_PAUSE;
+            if !ends(CREDENTIALS_FRESH) || (just_asked && !ends(CREDENTIALS_MARGIN)) {
+                return Ok(credentials.clone());
+            }
+        }
+        match self.provider.provide_credentials().await {
+            Ok(credentials) => {
+                *cached = Some((credentials.clone(), now));
+                Ok(credentials)
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no credentials to sign with");
+                Err(Error::Unavailable("no credentials".into()))
+            }
+        }
+    }
+}
+
+/// Stands where the AWS chain found no way to credentials.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let error = aws_credential_types::provider::error::CredentialsError::not_loaded("no credentials are configured");
+        aws_credential_types::provider::future::ProvideCredentials::ready(Err(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn bucket(expiry: Option<DateTime<Utc>>) -> Bucket {
+        let settings = S3 { endpoint: Some("http://127.0.0.1:1".into()), path_style: true, ..S3::default() };
+        let credentials = Credentials::new("id", "secret", None, expiry.map(SystemTime::from), "test");
+        Bucket::new(
+            &settings,
+            "media",
+            "us-east-1",
+            SharedCredentialsProvider::new(credentials),
+            Builder::new().behavior_version(BehaviorVersion::latest()).region(Region::new("us-east-1")),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_url_never_outlives_the_credentials_that_signed_it() {
+        let now = DateTime::from_timestamp_millis(1_795_313_820_777).expect("a moment");
+        for left in [1, 5, 11, 12, 60, 899, 911, 5_000] {
+            let bucket = bucket(Some(now + TimeDelta::seconds(left)));
+            match bucket.signer(now, now + TimeDelta::seconds(900), now).await {
+                Ok(signer) => {
+                    assert!(signer.expires_at() <= now + TimeDelta::seconds(left.min(900)), "{left}");
+                    let url = signer.parts("k", "u")(1, 5, None).url;
+                    let life: i64 = url.split("X-Amz-Expires=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok()).expect("a life");
+                    assert_eq!(signer.signed_at + TimeDelta::seconds(life), signer.expires_at());
+                }
+                Err(error) => assert!(left <= 11, "{left}: {error}"),
+            }
+        }
+        let signer = bucket(None);
+        assert_eq!(signer.signer(now, now + TimeDelta::seconds(900), now).await.expect("a signer").expires_at().timestamp(), now.timestamp() + 900);
+    }
+
+    #[tokio::test]
+    async fn a_part_url_asks_for_no_header_but_the_checksum() {
+        let now = DateTime::from_timestamp(1_795_313_820, 0).expect("a moment");
+        let bucket = bucket(None);
+        let signer = bucket.signer(now, now + TimeDelta::seconds(900), now).await.expect("a signer");
+        let sign = signer.parts("a/b", "id");
+        let plain = sign(7, 100, None);
+        assert!(plain.headers.is_empty());
+        assert!(plain.url.contains("X-Amz-SignedHeaders=content-length%3Bhost&"), "{}", plain.url);
+        assert!(!plain.url.to_lowercase().contains("checksum") && !plain.url.to_lowercase().contains("content-type"));
+        let checked = sign(7, 100, Some((Algorithm::Crc32C, "AAAAAA==")));
+        assert_eq!(checked.headers, BTreeMap::from([("x-amz-checksum-crc32c".to_owned(), "AAAAAA==".to_owned())]));
+        assert!(checked.url.contains("X-Amz-SignedHeaders=content-length%3Bhost%3Bx-amz-checksum-crc32c&"));
+    }
+}

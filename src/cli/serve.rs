@@ -1,0 +1,83 @@
+//! `partita serve`: runs the service until Ctrl-C or SIGTERM.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::app::App;
+use crate::config::{self, Settings};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Where the service listens [setting listen; default 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Folder of the SQLite file and of the embedded S3 [setting data_dir; default ./partita-data]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Where the embedded S3 listens [setting embedded_s3.listen; default 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDRESS")]
+    embedded_s3_listen: Option<SocketAddr>,
+}
+
+impl Flags {
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let listen = self.listen.map(|address| ("listen", address.to_string()));
+        let data_dir = self.data_dir.as_ref().map(|folder| ("data_dir", folder.display().to_string()));
+        let embedded = self.embedded_s3_listen.map(|address| ("embedded_s3.listen", address.to_string()));
+        [listen, data_dir, embedded].into_iter().flatten().collect()
+    }
+}
+
+pub(super) async fn run(
+    load: impl FnOnce(&[(&str, String)]) -> Result<Settings, config::Error>,
+    flags: Flags,
+) -> Result<(), Box<dyn Error>> {
+    crate::telemetry::start();
+    let settings = load(&flags.settings())?;
+    let ended = signal()?;
+    let app = App::start(&settings).await?;
+    print!("{}", welcome(&app, &settings));
+    ended.await;
+    println!("Stopping: requests in flight are answered first.");
+    app.stop().await;
+    Ok(())
+}
+
+/// Resolves at the first Ctrl-C or SIGTERM.
+fn signal() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn welcome(app: &App, settings: &Settings) -> String {
+    let base = format!("http://{}", app.address);
+    let mut text = String::from("\n  Partita is ready.\n\n");
+    if settings.serves_demo() {
+        text += &format!("  Demo      {base}/\n");
+    }
+    text += &format!("  API docs  {base}/docs\n  OpenAPI   {base}/openapi.json\n");
+    match (app.embedded_s3, &settings.s3.bucket) {
+        (Some(address), _) => text += &format!("  Storage   embedded S3 at http://{address}, in {}\n", settings.data_dir.display()),
+        (None, Some(bucket)) => text += &format!("  Storage   bucket {bucket}\n"),
+        (None, None) => {}
+    }
+    // One part covers the file, and the upload completes by itself: the answer's one URL is all that is needed.
+    text += &format!(
+        "\n  Upload a file from a shell:\n\n    f=README.md; curl -sS -T \"$f\" \"$(curl -sS {base}/v1/uploads -H 'Content-Type: application/json' \\\n      \
+         -d \"{{\\\"filename\\\":\\\"$(basename \"$f\")\\\",\\\"size\\\":$(($(wc -c <\"$f\"))),\\\"autoComplete\\\":true,\\\"partSize\\\":5368709120}}\" \\\n      \
+         | grep -o '\"url\":\"[^\"]*' | cut -c8-)\" && curl -sS \"{base}/v1/uploads?limit=1\"\n\n",
+    );
+    text
+}

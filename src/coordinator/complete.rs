@@ -1,0 +1,395 @@
+//! Completing an upload: the delicate one. One completion in flight per upload, over all replicas; `completed` only with
+//! proof; every unclear outcome is resolved by asking S3, never by guessing.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::error::refusal;
+use super::{Coordinator, Error, PartReport, Snapshot, to_the_end};
+use crate::bucket::{self, COMPLETE_TIMEOUT, FoundObject};
+use crate::store::{self, Lease};
+use crate::upload::{
+    Algorithm, Checksum, Ending, Failure, Invalid, LastProblem, MAX_PARTS, Owner, Part, PartSet, Plan, Status, Target, Upload,
+};
+
+/// After an unclear outcome nobody sends another completion for this long: S3 may still be at work on the last one.
+const QUIET: Duration = Duration::from_secs(60);
+/// Longer than S3 is given to answer a completion, so that a lease never ends under one.
+const COMPLETE_LEASE: Duration = COMPLETE_TIMEOUT.saturating_add(QUIET);
+/// S3 is asked at most once in this time whether an upload that completes by itself is all there.
+const ASK_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a client says when all its parts are sent. None of it need be said: S3 knows.
+#[derive(Debug, Clone, Default)]
+pub struct CompletionRequest {
+    /// Parts to record first.
+    pub parts: Vec<PartReport>,
+    /// Bytes of the file; needed when they were not known at its creation.
+    pub size: Option<i64>,
+    /// Algorithm and value of the file's checksum.
+    pub checksum: Option<(String, String)>,
+}
+
+/// How far a completion has come.
+#[derive(Debug)]
+pub enum Completion {
+    /// The object is there, proved to be ours.
+    Done(Snapshot),
+    /// S3 is still at it, or has not said; ask again.
+    Running(Snapshot),
+}
+
+/// S3's refusals that blame the list of parts.
+const BLAMES_PARTS: [&str; 5] = ["InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge", "MalformedXML"];
+/// S3's refusals that say that the bytes do not have the checksum that was sent along.
+const BLAMES_CHECKSUM: [&str; 3] = ["BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"];
+/// S3's refusals that say that something stands at the key.
+const BLAMES_KEY: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "412"];
+
+impl Coordinator {
+    /// Completes the upload, or goes on with a completion that is not yet resolved. Waits for S3 for as long as the
+    /// setting says; the work goes on in any case.
+    ///
+    /// # Errors
+    /// [`Error::PartsMissing`] and [`Error::PartsDiffer`] (it stays open), [`Error::ChecksumMismatch`] and
+    /// [`Error::KeyExists`] (it fails), [`Error::Invalid`], and the refusals of an upload that is not open.
+    pub async fn complete(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Completion, Error> {
+        let (this, owner_of_task) = (self.clone(), owner.clone());
+        let work = to_the_end(async move { this.complete_to_the_end(&owner_of_task, id, request).await });
+        let upload = match tokio::time::timeout(self.0.rules.complete_wait, work).await {
+            Ok(outcome) => outcome?,
+            // The work goes on without us.
+            Err(_) => self.0.store.find(owner, id).await?,
+        };
+        let snapshot = self.snapshot(upload).await?;
+        Ok(match snapshot.upload.status {
+            Status::Completed(_) => Completion::Done(snapshot),
+            _ => Completion::Running(snapshot),
+        })
+    }
+
+    async fn complete_to_the_end(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Upload, Error> {
+        let upload = self.0.store.find(owner, id).await?;
+        match &upload.status {
+            Status::Completed(_) => Ok(upload),
+            Status::Completing { .. } => self.go_on(upload).await,
+            Status::Open if upload.expires_at > upload.seen_at => {
+                let target = target(&upload, &request)?;
+                if !request.parts.is_empty() {
+                    self.record_in(&upload, request.parts).await?;
+                }
+                self.gather(&upload, &target).await?;
+                match self.0.store.claim_completion(owner, id, &target, COMPLETE_LEASE).await {
+                    Ok(lease) => self.send(lease, target).await,
+                    // Another was faster: whatever it does, this call tells how far it is.
+                    Err(store::Error::Moved(moved)) => match &moved.status {
+                        Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
+                        _ => Err(refusal(&moved)),
+                    },
+                    Err(error) => Err(error.into()),
+                }
+            }
+            _ => Err(refusal(&upload)),
+        }
+    }
+
+    /// Completes an upload that completes by itself, if S3 holds every part. Whatever goes wrong is no fault of the one who
+    /// only looked: the upload is returned as it is.
+    pub(super) async fn complete_if_ready(&self, upload: Upload) -> Upload {
+        if !upload.auto_complete || upload.status != Status::Open || upload.expires_at <= upload.seen_at {
+            return upload;
+        }
+        match self.try_complete(&upload).await {
+            Ok(Some(completed)) => completed,
+            Ok(None) => upload,
+            Err(error) => {
+                tracing::warn!(upload_id = %upload.id, error = &error as &dyn std::error::Error, "an upload could not complete by itself yet");
+                self.0.store.find(&upload.owner, upload.id).await.unwrap_or(upload)
+            }
+        }
+    }
+
+    async fn try_complete(&self, upload: &Upload) -> Result<Option<Upload>, Error> {
+        if !self.0.store.may_ask(upload.id, ASK_PAUSE).await? {
+            return Ok(None);
+        }
+        self.sync_in(upload).await?;
+        if !self.missing(upload, upload.plan).await?.is_empty() {
+            return Ok(None);
+        }
+        match self.complete(&upload.owner, upload.id, CompletionRequest::default()).await? {
+            Completion::Done(snapshot) | Completion::Running(snapshot) => Ok(Some(snapshot.upload)),
+        }
+    }
+
+    async fn missing(&self, upload: &Upload, plan: Plan) -> Result<PartSet, Error> {
+        let count = plan.part_count().unwrap_or(MAX_PARTS);
+        Ok(PartSet::missing(count, self.0.store.part_numbers(upload.id).await?))
+    }
+
+    /// Sees to it that the ledger knows all that a completion needs, asking S3 for what clients did not report.
+    async fn gather(&self, upload: &Upload, target: &Target) -> Result<(), Error> {
+        let plan = Plan::stored(Some(target.size), upload.plan.part_size());
+        let count = plan.part_count().unwrap_or(MAX_PARTS);
+        if !self.lacks(upload, plan).await? {
+            return Ok(());
+        }
+        self.sync_in(upload).await?;
+        if upload.plan.size().is_none() {
+            let surplus = self.0.store.part_numbers(upload.id).await?.into_iter().any(|number| number > count);
+            if surplus {
+                return Err(Invalid::SizeMismatch("parts were sent beyond this size").into());
+            }
+        }
+        let missing = self.missing(upload, plan).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.0.store.note_problem(&upload.owner, upload.id, &LastProblem::PartsMissing(missing.clone())).await?;
+        Err(Error::PartsMissing(missing))
+    }
+
+    /// Whether the ledger lacks a part of the plan, has one beyond it, or lacks a checksum that S3 wants repeated.
+    async fn lacks(&self, upload: &Upload, plan: Plan) -> Result<bool, Error> {
+        let parts = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
+        let count = plan.part_count().unwrap_or(MAX_PARTS);
+        let complete = i32::try_from(parts.len()) == Ok(count) && parts.last().is_none_or(|part| part.number == count);
+        let checksums = upload.part_checksum.is_none() || parts.iter().all(|part| part.checksum.is_some());
+        Ok(!(complete && checksums))
+    }
+
+    /// Sends the completion, with a lease just confirmed, and sees what came of it.
+    async fn send(&self, lease: Lease, target: Target) -> Result<Upload, Error> {
+        let upload = lease.upload();
+        let mut parts = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
+        let plan = Plan::stored(Some(target.size), upload.plan.part_size());
+        let missing = PartSet::missing(plan.part_count().unwrap_or(MAX_PARTS), parts.iter().map(|part| part.number));
+        if !missing.is_empty() {
+            // A part was forgotten between gathering and claiming.
+            self.reopen(lease, LastProblem::PartsMissing(missing.clone())).await?;
+            return Err(Error::PartsMissing(missing));
+        }
+        parts.truncate(plan.part_count().unwrap_or(MAX_PARTS) as usize);
+        let sent = match (&upload.s3_upload_id, target.size) {
+            (Some(s3_upload_id), 1..) => self.0.bucket.complete(upload, s3_upload_id, &parts, &target).await,
+            (Some(s3_upload_id), _) => match self.0.bucket.abort(upload, s3_upload_id).await {
+                Ok(()) => self.0.bucket.put_empty(upload).await,
+                Err(error) => Err(error),
+            },
+            (None, _) => self.0.bucket.put_empty(upload).await,
+        };
+        let Err(error) = sent else { return self.prove(lease, target).await };
+        tracing::info!(upload_id = %upload.id, %error, "a completion was not plainly accepted");
+        match error.refusal() {
+            Some(code) if BLAMES_CHECKSUM.contains(&code) && self.0.bucket.comparable(upload, &target).is_some() => {
+                self.fail(lease, Failure::ChecksumMismatch).await
+            }
+            Some(code) if BLAMES_PARTS.contains(&code) => self.explain(lease, &parts, error).await,
+            _ => self.resolve(lease, target, Some(error)).await,
+        }
+    }
+
+    /// Goes on with a completion whose outcome nobody knows yet. To look for proof is safe at any time; to send another
+    /// takes the lease.
+    async fn go_on(&self, upload: Upload) -> Result<Upload, Error> {
+        let Status::Completing { lease_until, target } = upload.status.clone() else { return Ok(upload) };
+        let found = match self.0.bucket.head(&upload).await {
+            Ok(found) => self.ours(&upload, found),
+            Err(error) => {
+                tracing::warn!(upload_id = %upload.id, %error, "a completion is not resolved yet");
+                return Ok(upload);
+            }
+        };
+        if let Some(found) = found.filter(|found| found.size == target.size) {
+            if let Verdict::Proved { verified } = self.judge(&upload, &target, &found) {
+                return self.moved_or(self.0.store.complete(&upload, &self.object(&found, verified)).await);
+            }
+        }
+        if lease_until >= upload.seen_at {
+            return Ok(upload);
+        }
+        match self.0.store.take_over_completion(&upload, COMPLETE_LEASE).await {
+            Ok(lease) => self.resolve(lease, target, None).await,
+            outcome => self.moved_or(outcome.map(|lease| lease.upload().clone())),
+        }
+    }
+
+    /// S3 said yes: look whether it is so.
+    async fn prove(&self, lease: Lease, target: Target) -> Result<Upload, Error> {
+        match self.0.bucket.head(lease.upload()).await {
+            Ok(Some(found)) => self.settle(lease, &target, found).await,
+            Ok(None) => self.leave_unclear(lease, "S3 completed an upload, but has no object").await,
+            Err(error) => self.leave_unclear(lease, &error.to_string()).await,
+        }
+    }
+
+    /// Finds out what became of a completion, by proof: first the object, then the upload, then the object once more, which
+    /// closes the gap between the two. `refused` is S3's answer, if this process has just had one.
+    async fn resolve(&self, lease: Lease, target: Target, refused: Option<bucket::Error>) -> Result<Upload, Error> {
+        let upload = lease.upload();
+        let found = match self.0.bucket.head(upload).await {
+            Ok(found) => found,
+            Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
+        };
+        let foreign = match found {
+            Some(found) if self.ours(upload, Some(found.clone())).is_some() => return self.settle(lease, &target, found).await,
+            found => found.is_some(),
+        };
+        let code = refused.as_ref().and_then(bucket::Error::refusal);
+        if foreign && (code.is_some_and(|code| BLAMES_KEY.contains(&code)) || !self.0.bucket.capabilities().conditional_completion) {
+            return self.fail(lease, Failure::KeyTaken).await;
+        }
+        let is_open = match &upload.s3_upload_id {
+            // An empty object is put, not completed: putting it again is safe.
+            Some(s3_upload_id) if target.size > 0 => match self.0.bucket.list_parts(upload, s3_upload_id).await {
+                Ok(_) => true,
+                Err(bucket::Error::NotFound { .. }) => false,
+                Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
+            },
+            _ => true,
+        };
+        if is_open {
+            return match refused {
+                // S3 has just said no, and holds the upload still: nothing happened, nothing will.
+                Some(error @ bucket::Error::Refused { .. }) => {
+                    self.moved_or(self.0.store.reopen(lease, None).await)?;
+                    Err(error.into())
+                }
+                Some(error) => self.leave_unclear(lease, &error.to_string()).await,
+                // The lease was taken over after its quiet time: send it again.
+                None => Box::pin(self.send(lease, target)).await,
+            };
+        }
+        match self.0.bucket.head(upload).await {
+            Ok(Some(found)) if self.ours(upload, Some(found.clone())).is_some() => self.settle(lease, &target, found).await,
+            Ok(Some(_)) => self.fail(lease, Failure::KeyTaken).await,
+            Ok(None) => self.fail(lease, Failure::UploadVanished).await,
+            Err(error) => self.leave_unclear(lease, &error.to_string()).await,
+        }
+    }
+
+    /// Something stands at the key: completed, if it is ours and as it should be.
+    async fn settle(&self, lease: Lease, target: &Target, found: FoundObject) -> Result<Upload, Error> {
+        let upload = lease.upload();
+        if self.ours(upload, Some(found.clone())).is_none() {
+            return self.fail(lease, Failure::KeyTaken).await;
+        }
+        match self.judge(upload, target, &found) {
+            Verdict::Proved { verified } => {
+                self.moved_or(self.0.store.complete(upload, &self.object(&found, verified)).await)
+            }
+            Verdict::Wrong => self.fail(lease, Failure::ChecksumMismatch).await,
+        }
+    }
+
+    /// Whether our object is as it should be.
+    fn judge(&self, upload: &Upload, target: &Target, found: &FoundObject) -> Verdict {
+        if found.size != target.size {
+            return Verdict::Wrong;
+        }
+        match (self.0.bucket.comparable(upload, target), &found.checksum) {
+            (Some(expected), Some(stored)) if stored.algorithm == Algorithm::Crc64Nvme => {
+                if expected.value == stored.value { Verdict::Proved { verified: true } } else { Verdict::Wrong }
+            }
+            _ => Verdict::Proved { verified: false },
+        }
+    }
+
+    /// S3 blames the parts: find out which, for the client to send them again.
+    async fn explain(&self, lease: Lease, recorded: &[Part], refused: bucket::Error) -> Result<Upload, Error> {
+        let upload = lease.upload();
+        let Some(s3_upload_id) = &upload.s3_upload_id else { return Err(refused.into()) };
+        let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
+            Ok(listed) => listed,
+            Err(_) => return self.leave_unclear(lease, &refused.to_string()).await,
+        };
+        let (mut missing, mut differing) = (Vec::new(), Vec::new());
+        for part in recorded {
+            let mut same_number = listed.iter().filter(|listed| listed.number == part.number).peekable();
+            let fits = |size: i64| part.size.is_none_or(|expected| expected == size);
+            if same_number.peek().is_none() {
+                missing.push(part.number);
+            } else if !same_number.any(|listed| listed.etag == part.etag && fits(listed.size)) {
+                differing.push(part.number);
+            }
+        }
+        let problem = if !missing.is_empty() {
+            LastProblem::PartsMissing(missing.into_iter().collect())
+        } else if !differing.is_empty() {
+            LastProblem::PartsDiffer(differing.into_iter().collect())
+        } else {
+            // What S3 lists is what was sent: some stores refuse while a part is being sent again. Asking again helps.
+            self.moved_or(self.0.store.reopen(lease, None).await)?;
+            return Err(bucket::Error::Unavailable(refused.to_string()).into());
+        };
+        self.reopen(lease, problem.clone()).await?;
+        Err(match problem {
+            LastProblem::PartsMissing(parts) => Error::PartsMissing(parts),
+            LastProblem::PartsDiffer(parts) => Error::PartsDiffer(parts),
+        })
+    }
+
+    async fn reopen(&self, lease: Lease, problem: LastProblem) -> Result<Upload, Error> {
+        self.moved_or(self.0.store.reopen(lease, Some(&problem)).await)
+    }
+
+    async fn fail(&self, lease: Lease, failure: Failure) -> Result<Upload, Error> {
+        let upload = self.0.store.abort(lease.upload(), Ending::Fail(failure)).await?;
+        tracing::error!(upload_id = %upload.id, failure = failure.name(), "an upload failed");
+        match self.finish_abort(upload).await? {
+            upload @ Upload { status: Status::Completed(_), .. } => Ok(upload),
+            _ => Err(match failure {
+                Failure::ChecksumMismatch => Error::ChecksumMismatch,
+                Failure::KeyTaken => Error::KeyExists,
+                Failure::CreateRefused | Failure::UploadVanished => Error::Failed,
+            }),
+        }
+    }
+
+    async fn leave_unclear(&self, lease: Lease, why: &str) -> Result<Upload, Error> {
+        tracing::warn!(upload_id = %lease.upload().id, why, "the outcome of a completion is unclear");
+        self.moved_or(self.0.store.leave_unclear(lease, QUIET).await)
+    }
+
+    /// When the lease was taken over meanwhile, whoever has it decides: tell how far it is.
+    fn moved_or(&self, outcome: Result<Upload, store::Error>) -> Result<Upload, Error> {
+        match outcome {
+            Err(store::Error::Moved(moved)) => match &moved.status {
+                Status::Open | Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
+                _ => Err(refusal(&moved)),
+            },
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+enum Verdict {
+    Proved { verified: bool },
+    Wrong,
+}
+
+/// What the completion is to prove.
+fn target(upload: &Upload, request: &CompletionRequest) -> Result<Target, Error> {
+    let size = match (upload.plan.size(), request.size) {
+        (Some(planned), Some(told)) if planned != told => {
+            return Err(Invalid::SizeMismatch("the upload was created with another size").into());
+        }
+        (Some(size), _) => size,
+        (None, Some(size)) => size,
+        (None, None) => return Err(Invalid::Size("an upload of unknown size is completed with its size").into()),
+    };
+    if upload.plan.size().is_none() {
+        Plan::new(Some(size), Some(upload.plan.part_size()), i64::MAX)?;
+        let fingerprint = upload.fingerprint.as_deref();
+        fingerprint.map_or(Ok(()), |fingerprint| crate::upload::check_fingerprint(fingerprint, Some(size)))?;
+    }
+    let told = request.checksum.clone().map(|(algorithm, value)| Checksum::of_file(&algorithm, value)).transpose()?;
+    let checksum = match (upload.checksum.clone(), told) {
+        (Some(created), Some(told)) if created != told => {
+            return Err(Invalid::Checksum("the upload was created with another checksum").into());
+        }
+        (created, told) => told.or(created),
+    };
+    Ok(Target { size, checksum })
+}

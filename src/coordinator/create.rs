@@ -1,0 +1,203 @@
+//! Beginning an upload: the row first, then S3, then the row again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Coordinator, Error, PartUrl, PartsRequest, Snapshot, to_the_end};
+use crate::bucket;
+use crate::store::{self, Created, IdempotencyKey, Lease, NewUpload};
+use crate::upload::names::{self, DEFAULT_CONTENT_TYPE};
+use crate::upload::{Algorithm, Checksum, Invalid, Owner, Plan, Status, Upload, check_fingerprint, metadata};
+
+/// How long a creation may take before another may take it over: longer than S3 is given to answer.
+pub(super) const CREATE_LEASE: Duration = Duration::from_secs(60);
+/// Part URLs that come with the answer unless another count is asked for.
+const DEFAULT_PART_URLS: i64 = 100;
+/// The most part URLs that come with the answer.
+const MAX_PART_URLS: i64 = 1_000;
+/// The only preset there is.
+const DEFAULT_PRESET: &str = "default";
+
+/// What a client wants to upload.
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    /// The file's name.
+    pub filename: String,
+    /// Bytes, if known.
+    pub size: Option<i64>,
+    /// The file's media type.
+    pub content_type: Option<String>,
+    /// The named rules to make it under.
+    pub preset: Option<String>,
+    /// Bytes of each part but the last.
+    pub part_size: Option<i64>,
+    /// The algorithm of the checksum that every part must carry.
+    pub part_checksum: Option<String>,
+    /// Complete it without being asked, once S3 holds every part.
+    pub auto_complete: bool,
+    /// Algorithm and value of the file's checksum.
+    pub checksum: Option<(String, String)>,
+    /// By which clients find it again.
+    pub fingerprint: Option<String>,
+    /// What the client says about it.
+    pub metadata: BTreeMap<String, String>,
+    /// The part URLs wanted with the answer.
+    pub part_urls: Option<PartUrlsRequest>,
+}
+
+/// The part URLs wanted with the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct PartUrlsRequest {
+    /// How many, from part 1 on.
+    pub count: i64,
+    /// How long they live.
+    pub ttl: Option<Duration>,
+}
+
+/// An upload begun, or found again under its idempotency key.
+#[derive(Debug)]
+pub struct Creation {
+    /// The upload.
+    pub snapshot: Snapshot,
+    /// Its first part URLs.
+    pub part_urls: Vec<PartUrl>,
+    /// An earlier request had made it.
+    pub replayed: bool,
+}
+
+impl Coordinator {
+    /// Begins an upload. After a crash between any two steps, the row tells that there may be something at S3.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::PresetNotFound`], [`Error::IdempotencyInProgress`], [`Error::IdempotencyKeyReused`], and
+    /// S3's and the database's own.
+    pub async fn create(&self, owner: Owner, request: CreateRequest, key: Option<IdempotencyKey>) -> Result<Creation, Error> {
+        let wanted = request.part_urls;
+        let new = self.plan(owner, request)?;
+        let this = self.clone();
+        let (upload, replayed) = to_the_end(async move { this.begin(new, key).await }).await?;
+        let part_urls = self.first_part_urls(&upload, wanted).await?;
+        let snapshot = self.snapshot_with_missing(upload).await?;
+        Ok(Creation { snapshot, part_urls, replayed })
+    }
+
+    /// Checks all that can be checked without asking anybody.
+    fn plan(&self, owner: Owner, request: CreateRequest) -> Result<NewUpload, Error> {
+        let rules = &self.0.rules;
+        let preset = request.preset.unwrap_or_else(|| DEFAULT_PRESET.to_owned());
+        if preset != DEFAULT_PRESET {
+            return Err(Error::PresetNotFound);
+        }
+        names::check_filename(&request.filename)?;
+        let content_type = request.content_type.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned());
+        names::check_content_type(&content_type)?;
+        let plan = Plan::new(request.size, request.part_size, self.0.bucket.capabilities().max_object_size)?;
+        if request.auto_complete && request.size.is_none() {
+            return Err(Invalid::Size("an upload that completes by itself must tell its size").into());
+        }
+        metadata::check(&request.metadata)?;
+        let part_checksum = request.part_checksum.as_deref().map(Algorithm::from_name).transpose()?;
+        let checksum = request.checksum.map(|(algorithm, value)| Checksum::of_file(&algorithm, value)).transpose()?;
+        if let Some(fingerprint) = &request.fingerprint {
+            check_fingerprint(fingerprint, request.size)?;
+        }
+        if request.part_urls.is_some_and(|wanted| !(0..=MAX_PART_URLS).contains(&wanted.count)) {
+            let detail = "0 to 1,000 part URLs come with the answer";
+            return Err(Invalid::Request { field: "partUrls.count".into(), detail }.into());
+        }
+        let id = Uuid::now_v7();
+        Ok(NewUpload {
+            id,
+            key: names::object_key(&rules.prefix, id, &request.filename),
+            bucket: self.0.bucket.name().to_owned(),
+            owner,
+            preset,
+            filename: request.filename,
+            content_type,
+            metadata: request.metadata,
+            plan,
+            part_checksum,
+            auto_complete: request.auto_complete,
+            checksum,
+            fingerprint: request.fingerprint,
+            idle_ttl: rules.idle_ttl,
+            max_ttl: rules.max_ttl,
+            lease: CREATE_LEASE,
+        })
+    }
+
+    async fn begin(&self, new: NewUpload, key: Option<IdempotencyKey>) -> Result<(Upload, bool), Error> {
+        match self.0.store.create(new, key.as_ref()).await? {
+            Created::Fresh(lease) => Ok((self.begin_at_s3(lease).await?, false)),
+            Created::TakenOver(lease) => Ok((self.adopt_or_begin(lease).await?, true)),
+            Created::Replayed(upload) => Ok((*upload, true)),
+            Created::InProgress => Err(Error::IdempotencyInProgress),
+            Created::Reused => Err(Error::IdempotencyKeyReused),
+        }
+    }
+
+    async fn begin_at_s3(&self, lease: Lease) -> Result<Upload, Error> {
+        if lease.upload().plan.size() == Some(0) {
+            return Ok(self.0.store.open(lease, None).await?);
+        }
+        match self.0.bucket.create(lease.upload()).await {
+            Ok(s3_upload_id) => self.open(lease, s3_upload_id).await,
+            // The row stays `creating`: S3 may have begun it.
+            Err(error @ bucket::Error::Unavailable(_)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(upload_id = %lease.upload().id, %error, "S3 refused to begin an upload");
+                let upload = self.0.store.refuse_creation(lease).await?;
+                self.finish_abort(upload).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Goes on where another died: S3 may hold an upload of this key already.
+    async fn adopt_or_begin(&self, lease: Lease) -> Result<Upload, Error> {
+        if lease.upload().plan.size() == Some(0) {
+            return self.begin_at_s3(lease).await;
+        }
+        let mut found = self.0.bucket.open_uploads(&lease.upload().key).await?;
+        let Some(adopted) = found.pop() else { return self.begin_at_s3(lease).await };
+        for surplus in found {
+            self.0.bucket.abort(lease.upload(), &surplus).await?;
+        }
+        self.open(lease, adopted).await
+    }
+
+    async fn open(&self, lease: Lease, s3_upload_id: String) -> Result<Upload, Error> {
+        let begun = lease.upload().clone();
+        match self.0.store.open(lease, Some(&s3_upload_id)).await {
+            Err(moved @ store::Error::Moved(_)) => {
+                // It was aborted, or taken over, while S3 began it: nobody else knows of this one.
+                if let Err(error) = self.0.bucket.abort(&begun, &s3_upload_id).await {
+                    tracing::warn!(upload_id = %begun.id, %error, "an upload that nobody wants stays at S3 for now");
+                }
+                Err(moved.into())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn first_part_urls(&self, upload: &Upload, wanted: Option<PartUrlsRequest>) -> Result<Vec<PartUrl>, Error> {
+        let is_open = matches!(upload.status, Status::Open) && upload.expires_at > upload.seen_at;
+        if !is_open || upload.part_checksum.is_some() {
+            return Ok(Vec::new());
+        }
+        let count = match (wanted, upload.plan.part_count()) {
+            (Some(wanted), Some(planned)) => wanted.count.min(planned.into()),
+            (Some(wanted), None) => wanted.count,
+            (None, Some(planned)) => DEFAULT_PART_URLS.min(planned.into()),
+            (None, None) => 0,
+        };
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let numbers = (1..=i32::try_from(count).unwrap_or(i32::MAX)).collect();
+        let ttl = wanted.and_then(|wanted| wanted.ttl);
+        self.sign_parts(upload.clone(), &PartsRequest::Numbers(numbers), ttl).await
+    }
+}

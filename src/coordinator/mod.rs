@@ -1,0 +1,182 @@
+//! The order in which the database and S3 are touched. Intent before effect: the row is written before S3 is called, and
+//! no transaction is open meanwhile. S3 is the truth about bytes, the database about intent.
+
+mod abort;
+mod complete;
+mod create;
+mod error;
+mod files;
+mod record;
+mod sign;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+pub use complete::{Completion, CompletionRequest};
+pub use create::{CreateRequest, Creation, PartUrlsRequest};
+pub use error::Error;
+pub use files::{DownloadLink, DownloadRequest};
+pub use record::PartReport;
+pub use sign::{PartRequest, PartUrl, PartsRequest};
+
+use crate::bucket::Bucket;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::store::{Filter, Store, Tally};
+use crate::upload::{Owner, Part, PartSet, Status, Upload};
+
+/// An upload's end is moved by activity, but written no more often than this.
+const TOUCH_PAUSE: TimeDelta = TimeDelta::minutes(10);
+
+/// Coordinates uploads. Cheap to clone; holds no state of its own, so there may be any number of replicas.
+#[derive(Debug, Clone)]
+pub struct Coordinator(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    bucket: Bucket,
+    clock: Clock,
+    rules: Rules,
+}
+
+/// The settings that the coordinator goes by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    part_url_ttl: Duration,
+    download_url_ttl: Duration,
+    cacheable_window: Duration,
+    idle_ttl: Duration,
+    max_ttl: Duration,
+    complete_wait: Duration,
+    prefix: String,
+}
+
+impl From<&Settings> for Rules {
+    fn from(settings: &Settings) -> Self {
+        Rules {
+            part_url_ttl: settings.part_url_ttl,
+            download_url_ttl: settings.download_url_ttl,
+            cacheable_window: settings.cacheable_window,
+            idle_ttl: settings.upload_idle_ttl,
+            max_ttl: settings.max_upload_life(),
+            complete_wait: settings.complete_wait,
+            prefix: settings.s3.prefix().to_owned(),
+        }
+    }
+}
+
+/// An upload with what is recorded of it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The upload.
+    pub upload: Upload,
+    /// Its recorded parts.
+    pub tally: Tally,
+    /// The planned parts that are not recorded, where they were asked for and the size is known.
+    pub missing: Option<PartSet>,
+}
+
+impl Coordinator {
+    /// A coordinator between this ledger and this bucket.
+    pub fn new(store: Store, bucket: Bucket, clock: Clock, rules: Rules) -> Coordinator {
+        Coordinator(Arc::new(Parts { store, bucket, clock, rules }))
+    }
+
+    /// The upload as it is now. One that completes by itself is completed here, once S3 holds all of it.
+    ///
+    /// # Errors
+    /// [`Error::UploadNotFound`].
+    pub async fn get(&self, owner: &Owner, id: Uuid) -> Result<Snapshot, Error> {
+        let upload = self.0.store.find(owner, id).await?;
+        let upload = self.complete_if_ready(upload).await;
+        self.snapshot_with_missing(upload).await
+    }
+
+    /// The owner's uploads, newest first: at most `limit`, those before `before`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(&self, owner: &Owner, filter: Filter, before: Option<Uuid>, limit: u64) -> Result<Vec<Snapshot>, Error> {
+        let uploads = self.0.store.list(owner, filter, before, limit).await?;
+        let ids: Vec<Uuid> = uploads.iter().map(|upload| upload.id).collect();
+        let tallies = self.0.store.tallies(&ids).await?;
+        let with_tally = |upload: Upload| {
+            let tally = tallies.get(&upload.id).copied().unwrap_or_default();
+            Snapshot { upload, tally, missing: None }
+        };
+        Ok(uploads.into_iter().map(with_tally).collect())
+    }
+
+    /// The recorded parts after number `after`, ascending, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::UploadNotFound`].
+    pub async fn parts(&self, owner: &Owner, id: Uuid, after: i32, limit: u64) -> Result<(Upload, Vec<Part>), Error> {
+        let upload = self.0.store.find(owner, id).await?;
+        let parts = self.0.store.parts(id, after, limit).await?;
+        Ok((upload, parts))
+    }
+
+    /// Whether the database answers and has the schema of this version.
+    pub async fn is_ready(&self) -> bool {
+        match self.0.store.is_ready().await {
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database is not ready");
+                false
+            }
+        }
+    }
+
+    /// The upload, if it is open and not past its time.
+    async fn open_upload(&self, owner: &Owner, id: Uuid) -> Result<Upload, Error> {
+        let upload = self.0.store.find(owner, id).await?;
+        match upload.status {
+            Status::Open if upload.expires_at > upload.seen_at => Ok(upload),
+            _ => Err(error::refusal(&upload)),
+        }
+    }
+
+    async fn snapshot(&self, upload: Upload) -> Result<Snapshot, Error> {
+        let tally = self.0.store.tallies(&[upload.id]).await?.remove(&upload.id).unwrap_or_default();
+        Ok(Snapshot { upload, tally, missing: None })
+    }
+
+    async fn snapshot_with_missing(&self, upload: Upload) -> Result<Snapshot, Error> {
+        let missing = match (upload.plan.part_count(), &upload.status) {
+            (Some(count), Status::Open) => Some(PartSet::missing(count, self.0.store.part_numbers(upload.id).await?)),
+            _ => None,
+        };
+        Ok(Snapshot { missing, ..self.snapshot(upload).await? })
+    }
+
+    /// Moves the upload's end after activity, and so that it does not expire before a URL that ends at `urls_expire_at` by
+    /// the database's clock. Writes only when that gains something: ahead of need, so that most calls write nothing.
+    async fn keep_alive(&self, upload: Upload, urls_expire_at: Option<DateTime<Utc>>) -> Result<Upload, Error> {
+        let rules = &self.0.rules;
+        let hard = upload.hard_expires_at;
+        let idle = hard.min(upload.seen_at + rules.idle_ttl);
+        let gains = idle - upload.expires_at >= TOUCH_PAUSE.min(TimeDelta::from_std(rules.idle_ttl / 4).unwrap_or(TOUCH_PAUSE));
+        let uncovered = urls_expire_at.filter(|end| upload.urls_expire_at.is_none_or(|covered| *end > covered));
+        if !gains && uncovered.is_none() {
+            return Ok(upload);
+        }
+        let cover = uncovered.map(|end| hard.min(end + TOUCH_PAUSE));
+        Ok(self.0.store.touch(&upload.owner, upload.id, rules.idle_ttl, cover).await?)
+    }
+}
+
+/// Runs to its end even when the client that asked goes away: between S3 and the ledger nobody may stop half-way.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(failure) => match failure.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Bucket(crate::bucket::Error::Unavailable("the service is stopping".into()))),
+        },
+    }
+}

@@ -1,0 +1,162 @@
+//! HTTP: the only module that knows poem. Routes, and what every request passes on its way in and out.
+
+mod files;
+mod origin;
+mod payload;
+mod problem;
+mod serve;
+mod spec;
+mod uploads;
+mod web;
+mod wire;
+
+use futures_util::FutureExt;
+use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get};
+use poem_openapi::OpenApiService;
+use uuid::Uuid;
+
+pub use origin::Origins;
+pub use serve::serve;
+pub use spec::document;
+
+use crate::coordinator::Coordinator;
+use crate::upload::Owner;
+use files::FilesApi;
+use problem::{Code, Problem};
+use uploads::UploadsApi;
+
+/// What the routes are made from.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Does what the operations ask for.
+    pub coordinator: Coordinator,
+    /// Who may call.
+    pub origins: Origins,
+    /// Whether `/` serves the demo.
+    pub demo: bool,
+    /// `scheme://host[:port]` of the bucket, the other origin that the demo talks to.
+    pub storage_origin: String,
+}
+
+/// Nobody is asked who they are yet: everything is this one owner's.
+fn caller() -> Owner {
+    Owner("local".to_owned())
+}
+
+/// Every route of the service, each answer with a request id, each error a problem document.
+pub fn routes(site: Site) -> impl Endpoint<Output = Response> {
+    let document = spec::document();
+    let methods = spec::methods(&document);
+    let text: &'static str = document.to_string().leak();
+    let api = OpenApiService::new((UploadsApi, FilesApi), "Partita", env!("CARGO_PKG_VERSION"));
+    let coordinator = site.coordinator.clone();
+    let mut routes = Route::new()
+        .nest("/", api.data(site.coordinator.clone()))
+        .at("/livez", get(poem::endpoint::make_sync(|_| json("{\"status\":\"alive\"}"))))
+        .at("/readyz", get(poem::endpoint::make(move |_| ready(coordinator.clone()))))
+        .at("/openapi.json", get(poem::endpoint::make_sync(move |_| json(text))))
+        .nest("/docs", web::docs());
+    if site.demo {
+        routes = web::with_demo(routes, &site.storage_origin);
+    }
+    let origins = site.origins;
+    routes.catch_all_error(to_response).around(move |endpoint, request| {
+        let (origins, methods) = (origins.clone(), methods.clone());
+        async move { Ok(pass(&*endpoint, request, &origins, &methods).await) }
+    })
+}
+
+/// A problem of our own goes out as it is; what the framework made of a request becomes one.
+async fn to_response(error: poem::Error) -> Response {
+    if error.is_from_response() { error.into_response() } else { Problem::from_framework(&error).into_response() }
+}
+
+/// What every request passes.
+async fn pass(endpoint: &impl Endpoint<Output = Response>, request: Request, origins: &Origins, methods: &spec::Methods) -> Response {
+    let request_id = request_id(&request);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let cors = match origins.check(request.headers()) {
+        Ok(cors) => cors,
+        Err(problem) => return finish(problem.into_response(), &request_id, &method, &path, methods),
+    };
+    let response = if let Some(preflight) = cors.as_ref().and_then(|cors| cors.preflight(&request)) {
+        preflight
+    } else if path.starts_with("/v1/") && !path.ends_with("/download") && !accepts_json(&request) {
+        Problem::new(Code::NotAcceptable, "answers are application/json and application/problem+json").into_response()
+    } else {
+        // A panic is a fault of ours, and one request's alone.
+        match std::panic::AssertUnwindSafe(endpoint.get_response(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => {
+                tracing::error!(request_id, "an operation panicked");
+                Problem::internal().into_response()
+            }
+        }
+    };
+    let mut response = finish(response, &request_id, &method, &path, methods);
+    if let Some(cors) = cors {
+        cors.allow(response.headers_mut());
+    }
+    response
+}
+
+fn finish(mut response: Response, request_id: &str, method: &Method, path: &str, methods: &spec::Methods) -> Response {
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        let body = problem.body(request_id);
+        response.set_body(body);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allow = methods.of(path).parse().unwrap_or(HeaderValue::from_static("GET"));
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let status = response.status();
+    tracing::debug!(request_id, %method, path, status = status.as_u16(), "answered");
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if path.starts_with("/v1/") {
+        // Answers hold presigned URLs, or change at any moment.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// The client's own id for the request, if it is a sound one, so that logs on both sides meet.
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
+    let sound = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    given.filter(sound).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Whether the client takes one of the two types that there are.
+fn accepts_json(request: &Request) -> bool {
+    let mut values = request.headers().get_all(header::ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let mut fields = range.split(';').map(str::trim);
+        let kind = fields.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = fields.any(|field| {
+            field.strip_prefix("q=").is_some_and(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0))
+        });
+        !refused && matches!(kind.as_str(), "*/*" | "application/*" | "application/json" | "application/problem+json")
+    })
+}
+
+fn json(text: &'static str) -> Response {
+    Response::builder().content_type("application/json").body(text)
+}
+
+async fn ready(coordinator: Coordinator) -> poem::Result<Response> {
+    if coordinator.is_ready().await {
+        Ok(json("{\"status\":\"ready\"}"))
+    } else {
+        Ok(Problem::new(Code::DatabaseUnavailable, "the database does not answer, or lacks a migration").into_response())
+    }
+}

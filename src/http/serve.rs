@@ -1,0 +1,45 @@
+//! The listener.
+
+use std::io;
+use std::time::Duration;
+
+use poem::Server;
+use poem::http::uri::Scheme;
+use poem::listener::{Acceptor, TcpAcceptor};
+use poem::web::{LocalAddr, RemoteAddr};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Site, routes};
+
+/// How long requests in flight are given when the service stops.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// The service: a future that serves until `shutdown` resolves and the requests in flight are answered.
+///
+/// # Errors
+/// When the listener fails, at once or later.
+pub fn serve(
+    listener: TcpListener,
+    site: Site,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<impl Future<Output = io::Result<()>>> {
+    let server = Server::new_with_acceptor(NoDelay(TcpAcceptor::from_tokio(listener)?));
+    Ok(server.run_with_graceful_shutdown(routes(site), shutdown, Some(DRAIN)))
+}
+
+/// Sends small answers at once; the framework leaves that to the acceptor.
+struct NoDelay(TcpAcceptor);
+
+impl Acceptor for NoDelay {
+    type Io = TcpStream;
+
+    fn local_addr(&self) -> Vec<LocalAddr> {
+        self.0.local_addr()
+    }
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, LocalAddr, RemoteAddr, Scheme)> {
+        let accepted = self.0.accept().await?;
+        accepted.0.set_nodelay(true)?;
+        Ok(accepted)
+    }
+}

@@ -1,0 +1,373 @@
+//! The OpenAPI document: the framework's, corrected for generators and completed with what the framework cannot know.
+//! `openapi/openapi.json` is this document; the service serves it too.
+
+use std::sync::Arc;
+
+use poem_openapi::{OpenApiService, Tags};
+use serde_json::{Map, Value, json};
+
+use super::files::FilesApi;
+use super::problem::Code;
+use super::uploads::UploadsApi;
+use crate::upload::{Algorithm, State};
+
+/// The groups of operations.
+#[derive(Tags)]
+pub(super) enum Tag {
+    /// Begin, inspect, complete and abort uploads
+    Uploads,
+    /// Sign, record and list the parts of an upload
+    Parts,
+    /// Have completed uploads again
+    Files,
+}
+
+const DESCRIPTION: &str = "Coordinates large uploads to S3. The bytes go from the client straight to S3: create an upload, \
+PUT the bytes of each part URL with exactly its headers, complete the upload. Unknown fields in a request are refused. \
+Every error is a problem document (RFC 9457) whose `code` is stable; new codes may appear.";
+
+/// The document.
+pub fn document() -> Value {
+    let service = OpenApiService::new((UploadsApi, FilesApi), "Partita", env!("CARGO_PKG_VERSION"));
+    let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
+    tidy(&mut document);
+    document["openapi"] = json!("3.0.3");
+    document["info"]["description"] = json!(DESCRIPTION);
+    document["info"]["license"] = json!({ "name": "MIT OR Apache-2.0", "url": "https://opensource.org/license/mit" });
+    document["info"]["contact"] = json!({ "name": "The Partita contributors", "url": "https://github.com/partita/partita" });
+    document["servers"] = json!([{ "url": "/", "description": "This service" }]);
+    document["security"] = json!([{ "bearer": [] }, {}]);
+    document["components"]["securitySchemes"] = json!({ "bearer": {
+        "type": "http", "scheme": "bearer", "description": "An API key or a JWT; a service without auth needs none",
+    }});
+    document["components"]["schemas"]["Problem"] = problem();
+    document["components"]["schemas"]["FieldError"] = field_error();
+    bounds(&mut document["components"]["schemas"]);
+    let Some(paths) = document["paths"].as_object_mut() else { return document };
+    for item in paths.values_mut().filter_map(Value::as_object_mut) {
+        for operation in item.values_mut() {
+            complete(operation);
+        }
+    }
+    document
+}
+
+/// What stands for every operation: its problems, its examples, its parameters' bounds.
+fn complete(operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let mut codes: Vec<Code> = problems(&id);
+    codes.sort_unstable_by_key(|code| (code.status(), code.name()));
+    if let Some(responses) = operation["responses"].as_object_mut() {
+        for code in codes {
+            let status = code.status().to_string();
+            let response = responses.entry(status).or_insert_with(|| problem_response(code.status()));
+            let described = response["description"].as_str().unwrap_or_default().to_owned();
+            let separator = if described.is_empty() { "" } else { ", " };
+            response["description"] = json!(format!("{described}{separator}`{}`", code.name()));
+        }
+    }
+    let (request, response) = examples(&id);
+    if let Some(example) = request {
+        operation["requestBody"]["content"]["application/json"]["example"] = example;
+    }
+    if let Some((status, example)) = response {
+        operation["responses"][status]["content"]["application/json"]["example"] = example;
+    }
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let schema = match parameter["name"].as_str().unwrap_or_default() {
+            "upload_id" | "file_id" => json!({ "type": "string", "format": "uuid" }),
+            "part_number" => json!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 10_000 }),
+            "limit" => json!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1_000 }),
+            "ttlSeconds" => json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 604_800 }),
+            "state" => json!({ "type": "string", "enum": State::ALL.map(State::name) }),
+            "disposition" => json!({ "type": "string", "enum": ["attachment", "inline"] }),
+            "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
+            _ => continue,
+        };
+        parameter["schema"] = schema;
+        if let Some(name) = parameter["name"].as_str().map(camel_case) {
+            parameter["name"] = json!(name);
+        }
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |text, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        text + &head.to_uppercase() + tail
+    })
+}
+
+/// The codes that an operation can answer with.
+fn problems(operation: &str) -> Vec<Code> {
+    use Code::*;
+    const ANY: &[Code] = &[ForbiddenOrigin, NotAcceptable, Internal, DatabaseUnavailable];
+    const S3: &[Code] = &[StorageRefused, StorageUnavailable];
+    const BODY: &[Code] = &[MalformedJson, InvalidRequest, UnknownField, BodyTooLarge, UnsupportedMediaType];
+    const LIST: &[Code] = &[InvalidRequest, InvalidCursor];
+    const NEEDS_OPEN: &[Code] =
+        &[UploadNotFound, UploadNotOpen, AlreadyCompleted, UploadExpired, UploadAborted, UploadFailed, FileDeleted];
+    const REPORT: &[Code] = &[InvalidPartNumber, InvalidEtag, InvalidChecksum, SizeMismatch];
+    let of: &[&[Code]] = match operation {
+        "createUpload" => &[
+            ANY,
+            S3,
+            BODY,
+            &[InvalidIdempotencyKey, PresetNotFound, IdempotencyInProgress, IdempotencyKeyReused, FileTooLarge],
+            &[InvalidFilename, InvalidContentType, InvalidSize, InvalidPartSize, InvalidChecksum, InvalidMetadata],
+            &[InvalidFingerprint],
+        ],
+        "listUploads" => &[ANY, LIST],
+        "getUpload" => &[ANY, &[UploadNotFound]],
+        "abortUpload" => &[ANY, &[UploadNotFound, UploadNotOpen, AlreadyCompleted]],
+        "completeUpload" => &[
+            ANY,
+            S3,
+            BODY,
+            NEEDS_OPEN,
+            REPORT,
+            &[PartsMissing, PartsDiffer, KeyExists, ChecksumMismatch, InvalidSize, InvalidPartSize, InvalidFingerprint],
+            &[BatchTooLarge],
+        ],
+        "signParts" => &[
+            ANY,
+            S3,
+            BODY,
+            NEEDS_OPEN,
+            &[InvalidPartNumber, SizeMismatch, InvalidChecksum, ChecksumRequired, BatchTooLarge, FileTooLarge],
+        ],
+        "recordParts" => &[ANY, BODY, NEEDS_OPEN, REPORT, &[BatchTooLarge]],
+        "recordPart" => &[ANY, BODY, NEEDS_OPEN, REPORT],
+        "listParts" => &[ANY, LIST, &[UploadNotFound]],
+        "syncParts" => &[ANY, S3, NEEDS_OPEN],
+        "getFile" => &[ANY, &[FileNotFound, NotCompleted]],
+        "getDownloadUrl" => &[ANY, &[InvalidRequest, FileNotFound, NotCompleted, StorageUnavailable]],
+        "downloadFile" => &[ANY, &[FileNotFound, NotCompleted, StorageUnavailable]],
+        _ => &[],
+    };
+    let mut codes = of.concat();
+    if operation == "downloadFile" {
+        codes.retain(|code| *code != NotAcceptable);
+    }
+    codes
+}
+
+fn problem_response(status: u16) -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    // Some generators type only application/json; the bytes are the same.
+    let content = json!({ "application/problem+json": { "schema": schema }, "application/json": { "schema": schema } });
+    let mut response = json!({ "description": "", "content": content });
+    if matches!(status, 409 | 503) {
+        let schema = json!({ "type": "integer", "format": "int32" });
+        response["headers"] = json!({ "Retry-After": { "description": "Seconds to wait, where waiting helps", "schema": schema } });
+    }
+    response
+}
+
+fn problem() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let number = |description: &str, format: &str| json!({ "type": "integer", "format": format, "description": description });
+    json!({
+        "type": "object",
+        "description": "A problem document (RFC 9457)",
+        "required": ["type", "title", "status", "code", "detail", "requestId"],
+        "properties": {
+            "type": text("`urn:partita:problem:` and the code"),
+            "title": text("What went wrong, in general"),
+            "status": number("The HTTP status", "int32"),
+            "code": text(&format!("What went wrong, for machines; new codes may appear. Known: {}", known_codes())),
+            "detail": text("What went wrong, this time"),
+            "requestId": text("The request's id, as in `X-Request-Id` and the service's log"),
+            "errors": {
+                "type": "array", "description": "The fields that are wrong", "items": { "$ref": "#/components/schemas/FieldError" },
+            },
+            "state": text("With `upload-not-open`: where the upload stands"),
+            "missingParts": text("With `parts-missing`: the parts that S3 does not hold, such as `41-88`"),
+            "parts": text("With `parts-differ`: the parts that differ from what was recorded"),
+            "partCount": number("With `invalid-part-number`: the parts of the upload", "int32"),
+            "maxSize": number("With `file-too-large`: bytes of the largest file", "int64"),
+        },
+    })
+}
+
+fn known_codes() -> String {
+    Code::ALL.iter().map(|code| format!("`{}`", code.name())).collect::<Vec<_>>().join(" ")
+}
+
+fn field_error() -> Value {
+    json!({
+        "type": "object",
+        "description": "A field that is wrong",
+        "required": ["field", "detail"],
+        "properties": {
+            "field": { "type": "string", "description": "Where, such as `items[2].partNumber`" },
+            "detail": { "type": "string", "description": "What is wrong with it" },
+        },
+    })
+}
+
+/// Bounds of fields. They are the domain's and checked there, so the framework does not know them.
+fn bounds(schemas: &mut Value) {
+    let algorithms = json!(Algorithm::ALL.map(Algorithm::name));
+    let states = json!(State::ALL.map(State::name));
+    let table = [
+        ("Upload", "state", json!({ "enum": states })),
+        ("CreateUploadRequest", "filename", json!({ "minLength": 1, "maxLength": 255 })),
+        ("CreateUploadRequest", "size", json!({ "minimum": 0 })),
+        ("CreateUploadRequest", "partSize", json!({ "minimum": 5_242_880, "maximum": 5_368_709_120_i64, "multipleOf": 1_048_576 })),
+        ("CreateUploadRequest", "partChecksum", json!({ "enum": algorithms })),
+        ("CreateUploadRequest", "fingerprint", json!({ "pattern": "^p1-[0-9]+-[0-9a-f]{16}$" })),
+        ("Upload", "partChecksum", json!({ "enum": algorithms })),
+        ("PartUrlsRequest", "count", json!({ "minimum": 0, "maximum": 1_000 })),
+        ("PartUrlsRequest", "ttlSeconds", json!({ "minimum": 1, "maximum": 604_800 })),
+        ("SignPartsRequest", "parts", json!({ "pattern": "^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$" })),
+        ("SignPartsRequest", "items", json!({ "minItems": 1, "maxItems": 10_000 })),
+        ("SignPartsRequest", "ttlSeconds", json!({ "minimum": 1, "maximum": 604_800 })),
+        ("SignPartsItem", "partNumber", json!({ "minimum": 1, "maximum": 10_000 })),
+        ("RecordPartsRequest", "parts", json!({ "minItems": 1, "maxItems": 10_000 })),
+        ("RecordPartsItem", "partNumber", json!({ "minimum": 1, "maximum": 10_000 })),
+        ("CompleteUploadRequest", "parts", json!({ "maxItems": 10_000 })),
+        ("CompleteUploadRequest", "size", json!({ "minimum": 0 })),
+    ];
+    for (schema, property, bounds) in table {
+        let property = &mut schemas[schema]["properties"][property];
+        if let (Some(property), Value::Object(bounds)) = (property.as_object_mut(), bounds) {
+            property.extend(bounds);
+        }
+    }
+}
+
+/// Corrects what generators stumble over, wherever it stands.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            // An enum or object with a description of its own comes as `allOf` of itself and the description.
+            if let Some(Value::Array(parts)) = map.get_mut("allOf") {
+                parts.retain(|part| part.get("$ref").is_some() || part.get("type").is_some());
+            }
+            if let Some(Value::Object(headers)) = map.get_mut("headers") {
+                *headers = std::mem::take(headers).into_iter().map(|(name, header)| (header_case(&name), header)).collect();
+                for header in headers.values_mut().filter_map(Value::as_object_mut) {
+                    header.remove("deprecated");
+                }
+            }
+            if map.contains_key("in") && map.contains_key("name") {
+                map.remove("explode");
+                map.remove("deprecated");
+            }
+            map.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+/// `RETRY-AFTER` → `Retry-After`.
+fn header_case(name: &str) -> String {
+    let word = |word: &str| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        head.to_uppercase() + &tail.to_lowercase()
+    };
+    name.split('-').map(word).collect::<Vec<_>>().join("-")
+}
+
+/// Request and response of one sound call of each operation, with the response's status.
+fn examples(operation: &str) -> (Option<Value>, Option<(&'static str, Value)>) {
+    let id = "01998f4e-7a10-7cc3-98c4-dc0c0c07398f";
+    let etag = "\"9bb58f26192e4ba00f01e2e7b136bbd8\"";
+    let mut upload = json!({
+        "id": id, "state": "open", "owner": "local", "preset": "default", "filename": "holiday.mov",
+        "contentType": "video/quicktime", "size": 734_003_200, "metadata": { "album": "2026" }, "partSize": 8_388_608,
+        "partCount": 88, "autoComplete": false, "recordedParts": 40, "recordedBytes": 335_544_320, "missingParts": "41-88",
+        "bucket": "media", "key": format!("uploads/{id}/holiday.mov"), "createdAt": "2026-11-22T04:25:00.000Z",
+        "updatedAt": "2026-11-22T04:31:00.000Z", "expiresAt": "2026-11-23T04:31:00.000Z",
+    });
+    let part_url = json!({
+        "partNumber": 41, "method": "PUT",
+        "url": format!("https://media.s3.eu-central-1.amazonaws.com/uploads/{id}/holiday.mov?partNumber=41&X-Amz-Signature=0f3c"),
+        "headers": {}, "offset": 335_544_320, "size": 8_388_608, "expiresAt": "2026-11-22T04:46:00Z", "expiresInSeconds": 900,
+    });
+    let part = json!({ "partNumber": 41, "etag": etag, "size": 8_388_608, "recordedAt": "2026-11-22T04:31:00.000Z" });
+    let url = "https://media.s3.eu-central-1.amazonaws.com/uploads/01998f4e/holiday.mov?X-Amz-Signature=0f3c";
+    match operation {
+        "createUpload" => {
+            let request = json!({
+                "filename": "holiday.mov", "size": 734_003_200, "contentType": "video/quicktime", "metadata": { "album": "2026" },
+                "partUrls": { "count": 1 },
+            });
+            upload["recordedParts"] = json!(0);
+            upload["recordedBytes"] = json!(0);
+            upload["missingParts"] = json!("1-88");
+            let mut first = part_url;
+            first["partNumber"] = json!(1);
+            first["offset"] = json!(0);
+            (Some(request), Some(("201", json!({ "upload": upload, "partUrls": [first] }))))
+        }
+        "listUploads" => (None, Some(("200", json!({ "items": [without(upload, "missingParts")] })))),
+        "getUpload" | "syncParts" => (None, Some(("200", upload))),
+        "completeUpload" => {
+            let mut completed = without(upload, "missingParts");
+            completed["state"] = json!("completed");
+            completed["recordedParts"] = json!(88);
+            completed["recordedBytes"] = json!(734_003_200);
+            completed["object"] = json!({
+                "etag": "\"d41d8cd98f00b204e9800998ecf8427e-88\"", "size": 734_003_200, "completedAt": "2026-11-22T04:40:00.000Z",
+                "checksum": { "algorithm": "CRC64NVME", "value": "rosUhgp5mIg=", "verified": true },
+            });
+            let checksum = json!({ "algorithm": "CRC64NVME", "value": "rosUhgp5mIg=" });
+            (Some(json!({ "checksum": checksum })), Some(("200", completed)))
+        }
+        "signParts" => (Some(json!({ "parts": "41-48" })), Some(("200", json!({ "partUrls": [part_url] })))),
+        "recordParts" => {
+            let request = json!({ "parts": [{ "partNumber": 41, "etag": etag }] });
+            (Some(request), Some(("200", without(upload, "missingParts"))))
+        }
+        "recordPart" => (Some(json!({ "etag": etag })), Some(("200", part))),
+        "listParts" => (None, Some(("200", json!({ "items": [part], "nextCursor": "NDE" })))),
+        "getFile" => {
+            let file = json!({
+                "id": id, "filename": "holiday.mov", "contentType": "video/quicktime", "size": 734_003_200,
+                "etag": "\"d41d8cd98f00b204e9800998ecf8427e-88\"", "owner": "local", "visibility": "private",
+                "createdAt": "2026-11-22T04:25:00.000Z", "sharedWith": [],
+            });
+            (None, Some(("200", file)))
+        }
+        "getDownloadUrl" => (None, Some(("200", json!({ "url": url, "expiresAt": "2026-11-22T04:41:00Z" })))),
+        _ => (None, None),
+    }
+}
+
+fn without(mut value: Value, member: &str) -> Value {
+    if let Some(map) = value.as_object_mut() {
+        map.remove(member);
+    }
+    value
+}
+
+/// The methods of each path, for `Allow`.
+#[derive(Debug, Clone)]
+pub(super) struct Methods(Arc<Vec<(Vec<String>, String)>>);
+
+/// The methods of each path of the document.
+pub(super) fn methods(document: &Value) -> Methods {
+    let empty = Map::new();
+    let paths = document["paths"].as_object().unwrap_or(&empty);
+    let entry = |(path, item): (&String, &Value)| {
+        let methods = item.as_object().map(|item| item.keys().map(|method| method.to_uppercase()).collect::<Vec<_>>());
+        (path.split('/').map(str::to_owned).collect(), methods.unwrap_or_default().join(", "))
+    };
+    Methods(Arc::new(paths.iter().map(entry).collect()))
+}
+
+impl Methods {
+    /// The methods that this path takes; those beside the API take `GET`.
+    pub(super) fn of(&self, path: &str) -> &str {
+        let matches = |pattern: &[String]| {
+            pattern.len() == path.split('/').count()
+                && pattern.iter().zip(path.split('/')).all(|(pattern, segment)| pattern.starts_with('{') || pattern == segment)
+        };
+        self.0.iter().find(|(pattern, _)| matches(pattern)).map_or("GET", |(_, methods)| methods)
+    }
+}

@@ -1,0 +1,206 @@
+//! The ledger: the only module that knows sea-orm.
+//!
+//! Every change of state is one guarded statement; the guard comes from [`State::predecessors`]. Every query of a client
+//! starts from its owner. No transaction outlives a method, so none is ever open across a network call.
+//! After a crash the ledger holds all that a method has returned `Ok` for (SQLite: WAL with synchronous FULL;
+//! PostgreSQL: as `synchronous_commit` says, `on` by default).
+
+mod entity;
+mod parts;
+mod row;
+mod uploads;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, FromQueryResult,
+    RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions, TransactionTrait,
+};
+use uuid::Uuid;
+
+pub use parts::Tally;
+pub use uploads::{Created, Filter, IdempotencyKey, Lease, NewUpload};
+
+use crate::clock::Clock;
+use crate::upload::Upload;
+
+/// How long a statement may wait for a connection, or for SQLite's one writer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection to the ledger. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// On SQLite a pool of one, for it has one writer; on PostgreSQL the same pool as `read`.
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+    clock: Clock,
+}
+
+/// What the ledger may answer besides what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This owner has no upload of this id.
+    #[error("no such upload")]
+    NotFound,
+    /// The guard of the statement did not hold: the upload, as it is now, is elsewhere.
+    #[error("the upload is {}", .0.status.state())]
+    Moved(Box<Upload>),
+    /// A row that contradicts itself; it is never acted upon.
+    #[error("the row of upload {id} is inconsistent: {what}")]
+    Inconsistent {
+        /// Which.
+        id: Uuid,
+        /// In what respect.
+        what: &'static str,
+    },
+    /// The database is away, full or overloaded. Nothing has changed, or the change was not confirmed.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] DbErr),
+    /// The database refuses what we ask: a fault of ours.
+    #[error("the database failed")]
+    Database(#[source] DbErr),
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        if is_transient(&error) { Error::Unavailable(error) } else { Error::Database(error) }
+    }
+}
+
+/// Whether waiting may help: connection lost, pool empty, disk full, server shutting down, lock held too long.
+fn is_transient(error: &DbErr) -> bool {
+    let sqlx = match error {
+        DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Conn(RuntimeErr::SqlxError(sqlx)) | DbErr::Exec(RuntimeErr::SqlxError(sqlx)) => sqlx,
+        DbErr::Query(RuntimeErr::SqlxError(sqlx)) => sqlx,
+        DbErr::Conn(_) => return true,
+        _ => return false,
+    };
+    match &**sqlx {
+        SqlxError::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            // PostgreSQL classes 08 connection, 40 rollback, 53 resources, 55 lock, 57 intervention, 58 system.
+            let postgres = code.len() == 5 && ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]);
+            // SQLite primary codes BUSY, LOCKED, IOERR, FULL, CANTOPEN; extended ones hold them in the low byte.
+            let sqlite = code.len() < 5 && code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)));
+            postgres || sqlite
+        }
+        SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::Protocol(_) => true,
+        SqlxError::PoolTimedOut | SqlxError::PoolClosed | SqlxError::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+impl Store {
+    /// Connects to `sqlite://…` or `postgres://…`. SQLite files are created when they are not there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database does not answer within a few seconds.
+    pub async fn connect(url: &str, clock: Clock) -> Result<Store, Error> {
+        let options = |connections: u32| {
+            let mut options = ConnectOptions::new(url);
+            options.max_connections(connections).connect_timeout(PATIENCE).acquire_timeout(PATIENCE).sqlx_logging(false);
+            options
+        };
+        if !url.starts_with("sqlite:") {
+            let pool = Database::connect(options(16)).await?;
+            return Ok(Store { write: pool.clone(), read: pool, clock });
+        }
+        let sqlite = |connections: u32| {
+            let mut options = options(connections);
+            options.map_sqlx_sqlite_opts(|sqlite| {
+                sqlite
+                    .create_if_missing(true)
+                    .foreign_keys(true)
+                    .busy_timeout(PATIENCE)
+                    .pragma("journal_mode", "WAL")
+                    .pragma("synchronous", "FULL")
+            });
+            options
+        };
+        // The writer first: it creates the file.
+        let write = Database::connect(sqlite(1)).await?;
+        let read = Database::connect(sqlite(4)).await?;
+        Ok(Store { write, read, clock })
+    }
+
+    /// Brings the schema up to date; processes that start together wait for each other.
+    ///
+    /// # Errors
+    /// Then nothing has changed.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        Ok(migrations::run(&self.write).await?)
+    }
+
+    /// Whether the database answers and has the schema of this version.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Database`] when it does not answer.
+    pub async fn is_ready(&self) -> Result<bool, Error> {
+        self.now().await?;
+        Ok(!migrations::is_pending(&self.read).await?)
+    }
+
+    /// Whether this is SQLite, whose schema the service brings up to date by itself when it starts.
+    pub fn is_sqlite(&self) -> bool {
+        self.write.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Closes every connection; what was acknowledged is on disk already.
+    pub async fn close(self) {
+        for pool in [self.read, self.write] {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(%error, "a database connection did not close");
+            }
+        }
+    }
+
+    /// The database's clock.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn now(&self) -> Result<DateTime<Utc>, Error> {
+        self.now_in(&self.read).await
+    }
+
+    async fn now_in(&self, db: &impl ConnectionTrait) -> Result<DateTime<Utc>, Error> {
+        #[derive(FromQueryResult)]
+        struct Now {
+            now: i64,
+        }
+        let statement = Statement::from_string(db.get_database_backend(), format!("SELECT {} AS now", self.now_sql()));
+        match Now::find_by_statement(statement).one(db).await? {
+            Some(row) => Ok(row::moment(row.now)),
+            None => Err(Error::Database(DbErr::RecordNotFound("SELECT without a row".into()))),
+        }
+    }
+
+    /// The database's clock in milliseconds, within a statement.
+    fn now_sql(&self) -> String {
+        let ahead = self.clock.ahead().num_milliseconds();
+        match self.write.get_database_backend() {
+            DbBackend::Sqlite => format!("(CAST(unixepoch('subsec') * 1000 AS INTEGER) + {ahead})"),
+            _ => format!("((extract(epoch FROM clock_timestamp()) * 1000)::bigint + {ahead})"),
+        }
+    }
+
+    fn now_expr(&self) -> SimpleExpr {
+        Expr::cust(self.now_sql())
+    }
+
+    /// The database's clock some time from now.
+    fn in_expr(&self, ahead: Duration) -> SimpleExpr {
+        let milliseconds = TimeDelta::from_std(ahead).unwrap_or(TimeDelta::MAX).num_milliseconds();
+        Expr::cust(format!("({} + {milliseconds})", self.now_sql()))
+    }
+
+    /// A transaction that may write. On SQLite it takes the write lock at once: one that asks for it half-way is refused
+    /// without waiting.
+    async fn begin(&self) -> Result<DatabaseTransaction, Error> {
+        let mode = Some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() };
+        Ok(self.write.begin_with_options(options).await?)
+    }
+}

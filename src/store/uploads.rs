@@ -1,0 +1,526 @@
+//! Uploads in the ledger: made once, found by their owner, moved by guarded statements.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, OnConflict, SimpleExpr};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany,
+};
+use uuid::Uuid;
+
+use super::entity::upload::{ActiveModel, Column, Entity};
+use super::entity::idempotency_key;
+use super::row::Seen;
+use super::{Error, Store};
+use crate::upload::{AbortReason, Checksum, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload};
+
+/// How long an idempotency key is kept.
+const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An upload that is about to be.
+#[derive(Debug)]
+pub struct NewUpload {
+    /// See the fields of the same names in [`Upload`].
+    pub id: Uuid,
+    /// See [`Upload`].
+    pub owner: Owner,
+    /// See [`Upload`].
+    pub preset: String,
+    /// See [`Upload`].
+    pub filename: String,
+    /// See [`Upload`].
+    pub content_type: String,
+    /// See [`Upload`].
+    pub metadata: std::collections::BTreeMap<String, String>,
+    /// See [`Upload`].
+    pub plan: crate::upload::Plan,
+    /// See [`Upload`].
+    pub part_checksum: Option<crate::upload::Algorithm>,
+    /// See [`Upload`].
+    pub auto_complete: bool,
+    /// See [`Upload`].
+    pub checksum: Option<Checksum>,
+    /// See [`Upload`].
+    pub fingerprint: Option<String>,
+    /// See [`Upload`].
+    pub bucket: String,
+    /// See [`Upload`].
+    pub key: String,
+    /// From now, without activity.
+    pub idle_ttl: Duration,
+    /// From now, whatever happens.
+    pub max_ttl: Duration,
+    /// How long its maker has to begin it at S3 before another may take over.
+    pub lease: Duration,
+}
+
+/// A client's promise that two requests are one.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey {
+    /// As the client sent it.
+    pub key: String,
+    /// Of the request's body, so that another body under the same key is noticed.
+    pub request_hash: [u8; 32],
+}
+
+/// What became of a creation.
+#[derive(Debug)]
+pub enum Created {
+    /// The row is written and ours to begin at S3.
+    Fresh(Lease),
+    /// An earlier request died while beginning it; it is ours now, and S3 may hold an upload of this key already.
+    TakenOver(Lease),
+    /// An earlier request under this key made it.
+    Replayed(Box<Upload>),
+    /// An earlier request under this key is at it.
+    InProgress,
+    /// This key was used for another request.
+    Reused,
+}
+
+/// Which uploads a list shows.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// In this state only.
+    pub state: Option<State>,
+    /// With this fingerprint only.
+    pub fingerprint: Option<String>,
+}
+
+/// Proof that this process, and no other, may drive the upload at S3 until the lease ends: the row, as our statement left
+/// it. Every exit is fenced by the row's version, so a holder whose lease was taken over can write nothing.
+#[must_use = "a lease left unused blocks the upload until it ends"]
+#[derive(Debug)]
+pub struct Lease(Upload);
+
+impl Lease {
+    /// The upload as it was when the lease was won.
+    pub fn upload(&self) -> &Upload {
+        &self.0
+    }
+}
+
+impl Store {
+    /// Writes the row of a new upload, in state `creating`, together with its idempotency key if there is one: both or
+    /// neither, and of two requests under one key only one makes an upload, on whatever replica.
+    ///
+    /// # Errors
+    /// Then nothing is written.
+    pub async fn create(&self, new: NewUpload, key: Option<&IdempotencyKey>) -> Result<Created, Error> {
+        let (owner, lease) = (new.owner.clone(), new.lease);
+        let transaction = self.begin().await?;
+        let now = self.now_in(&transaction).await?;
+        let id = new.id;
+        let row = row(new, now)?;
+        Entity::insert(row).exec_without_returning(&transaction).await?;
+        if let Some(key) = key {
+            idempotency_key::Entity::delete_many()
+                .filter(idempotency_key::Column::Owner.eq(owner.0.as_str()))
+                .filter(idempotency_key::Column::IdempotencyKey.eq(key.key.as_str()))
+                .filter(idempotency_key::Column::ExpiresAt.lte(now.timestamp_millis()))
+                .exec(&transaction)
+                .await?;
+            let entry = idempotency_key::ActiveModel {
+                owner: Set(owner.0.clone()),
+                idempotency_key: Set(key.key.clone()),
+                request_hash: Set(key.request_hash.to_vec()),
+                upload_id: Set(id),
+                expires_at: Set((now + KEY_LIFE).timestamp_millis()),
+            };
+            let mut taken = OnConflict::columns([idempotency_key::Column::Owner, idempotency_key::Column::IdempotencyKey]);
+            let insert = idempotency_key::Entity::insert(entry).on_conflict(taken.do_nothing().to_owned());
+            if insert.exec_without_returning(&transaction).await? == 0 {
+                transaction.rollback().await?;
+                return self.replay(&owner, key, lease).await;
+            }
+        }
+        transaction.commit().await?;
+        Ok(Created::Fresh(Lease(self.by_id(id).await?)))
+    }
+
+    /// What an earlier request under this key has come to.
+    async fn replay(&self, owner: &Owner, key: &IdempotencyKey, lease: Duration) -> Result<Created, Error> {
+        let entry = idempotency_key::Entity::find_by_id((owner.0.clone(), key.key.clone())).one(&self.write).await?;
+        // The other request was refused and took its key away between our two statements: nothing of it is left to replay.
+        let Some(entry) = entry else { return Ok(Created::InProgress) };
+        if entry.request_hash != key.request_hash {
+            return Ok(Created::Reused);
+        }
+        let found = self.by_id(entry.upload_id).await?;
+        match found.status {
+            Status::Creating { lease_until } if lease_until > found.seen_at => Ok(Created::InProgress),
+            Status::Creating { .. } => match self.take_over_creation(&found, lease).await {
+                Ok(lease) => Ok(Created::TakenOver(lease)),
+                Err(Error::Moved(_)) => Ok(Created::InProgress),
+                Err(error) => Err(error),
+            },
+            _ => Ok(Created::Replayed(Box::new(found))),
+        }
+    }
+
+    async fn take_over_creation(&self, found: &Upload, lease: Duration) -> Result<Lease, Error> {
+        let update = Entity::update_many()
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::LeaseUntil, self.in_expr(lease))
+            .filter(Column::Id.eq(found.id))
+            .filter(Column::State.eq(State::Creating.name()))
+            .filter(Column::Version.eq(found.version));
+        Ok(Lease(self.decide(found.id, update).await?))
+    }
+
+    /// The upload of this id, if this owner has one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], the same for another's as for none.
+    pub async fn find(&self, owner: &Owner, id: Uuid) -> Result<Upload, Error> {
+        self.seen(&self.read, Entity::find_by_id(id).filter(Column::Owner.eq(owner.0.as_str()))).await
+    }
+
+    /// The owner's uploads, newest first: at most `limit`, those before `before`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(&self, owner: &Owner, filter: Filter, before: Option<Uuid>, limit: u64) -> Result<Vec<Upload>, Error> {
+        let mut select = Entity::find().filter(Column::Owner.eq(owner.0.as_str()));
+        if let Some(state) = filter.state {
+            select = select.filter(Column::State.eq(state.name()));
+        }
+        if let Some(fingerprint) = filter.fingerprint {
+            select = select.filter(Column::Fingerprint.eq(fingerprint));
+        }
+        if let Some(before) = before {
+            select = select.filter(Column::Id.lt(before));
+        }
+        let select = select.order_by_desc(Column::Id).limit(limit).expr_as(self.now_expr(), "seen_at");
+        select.into_model::<Seen>().all(&self.read).await?.into_iter().map(Upload::try_from).collect()
+    }
+
+    /// creating → open: S3 has begun it (`s3_upload_id`), or it is empty and needs no multipart upload.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the lease was taken over meanwhile.
+    pub async fn open(&self, lease: Lease, s3_upload_id: Option<&str>) -> Result<Upload, Error> {
+        let update = self
+            .enter(&lease.0, State::Open)
+            .col_expr(Column::S3UploadId, Expr::value(s3_upload_id))
+            .col_expr(Column::LeaseUntil, null())
+            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt).into());
+        self.decide(lease.0.id, update).await
+    }
+
+    /// creating → aborting, because S3 refused: the idempotency key goes, for refusals are not kept.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the lease was taken over meanwhile.
+    pub async fn refuse_creation(&self, lease: Lease) -> Result<Upload, Error> {
+        idempotency_key::Entity::delete_many()
+            .filter(idempotency_key::Column::UploadId.eq(lease.0.id))
+            .exec(&self.write)
+            .await?;
+        self.abort(&lease.0, Ending::Fail(Failure::CreateRefused)).await
+    }
+
+    /// Moves the upload's end: to `idle_ttl` from now, and not before `urls_expire_at`, but never past its hard cap nor
+    /// backwards. A URL that ends by `urls_expire_at` may be handed out once this has returned.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] unless it is open and not yet expired.
+    pub async fn touch(
+        &self,
+        owner: &Owner,
+        id: Uuid,
+        idle_ttl: Duration,
+        urls_expire_at: Option<DateTime<Utc>>,
+    ) -> Result<Upload, Error> {
+        let later = |left: SimpleExpr, right: SimpleExpr| -> SimpleExpr {
+            CaseStatement::new().case(left.clone().lt(right.clone()), right).finally(left).into()
+        };
+        let sooner = |left: SimpleExpr, right: SimpleExpr| -> SimpleExpr {
+            CaseStatement::new().case(left.clone().gt(right.clone()), right).finally(left).into()
+        };
+        let mut expires_at = later(Expr::col(Column::ExpiresAt).into(), self.in_expr(idle_ttl));
+        let mut update = Entity::update_many();
+        if let Some(urls) = urls_expire_at {
+            let urls: SimpleExpr = Expr::value(urls.timestamp_millis());
+            expires_at = later(expires_at, urls.clone());
+            let known: SimpleExpr = Expr::col(Column::UrlsExpireAt).if_null(0);
+            update = update.col_expr(Column::UrlsExpireAt, later(known, urls));
+        }
+        let expires_at = sooner(expires_at, Expr::col(Column::HardExpiresAt).into());
+        let update = update
+            .col_expr(Column::ExpiresAt, expires_at.clone())
+            .col_expr(Column::DueAt, expires_at)
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .filter(Column::Id.eq(id))
+            .filter(self.is_alive(owner));
+        self.decide(id, update).await
+    }
+
+    /// Whether S3 may be asked about this upload: at most once in `pause`, over all replicas.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn may_ask(&self, id: Uuid, pause: Duration) -> Result<bool, Error> {
+        let earlier = self.now_expr().sub(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+        let update = Entity::update_many()
+            .col_expr(Column::AskedAt, self.now_expr())
+            .filter(Column::Id.eq(id))
+            .filter(Column::AskedAt.is_null().or(Expr::col(Column::AskedAt).lt(earlier)));
+        Ok(update.exec(&self.write).await?.rows_affected == 1)
+    }
+
+    /// Notes why a completion was refused; the upload stays open.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] unless it is open and not yet expired.
+    pub async fn note_problem(&self, owner: &Owner, id: Uuid, problem: &LastProblem) -> Result<Upload, Error> {
+        let update = with_problem(Entity::update_many(), Some(problem))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .filter(Column::Id.eq(id))
+            .filter(self.is_alive(owner));
+        self.decide(id, update).await
+    }
+
+    /// open → completing: of all that race for it, over all replicas, one wins.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] unless it is open and not yet expired.
+    pub async fn claim_completion(&self, owner: &Owner, id: Uuid, target: &Target, lease: Duration) -> Result<Lease, Error> {
+        let update = Entity::update_many()
+            .col_expr(Column::State, Expr::value(State::Completing.name()))
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::LeaseUntil, self.in_expr(lease))
+            .col_expr(Column::DueAt, self.in_expr(lease))
+            .col_expr(Column::TargetSize, Expr::value(target.size))
+            .col_expr(Column::TargetChecksum, Expr::value(target.checksum.as_ref().map(|checksum| checksum.value.clone())));
+        let update = with_problem(update, None)
+            .filter(Column::Id.eq(id))
+            .filter(Column::State.is_in(State::Completing.predecessors().map(State::name)))
+            .filter(self.is_alive(owner));
+        Ok(Lease(self.decide(id, update).await?))
+    }
+
+    /// Takes over a completion whose lease has ended.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] while the lease lasts, or when another was faster.
+    pub async fn take_over_completion(&self, seen: &Upload, lease: Duration) -> Result<Lease, Error> {
+        let update = Entity::update_many()
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::LeaseUntil, self.in_expr(lease))
+            .col_expr(Column::DueAt, self.in_expr(lease))
+            .filter(Column::Id.eq(seen.id))
+            .filter(Column::State.eq(State::Completing.name()))
+            .filter(Column::Version.eq(seen.version))
+            .filter(Expr::col(Column::LeaseUntil).lt(self.now_expr()));
+        Ok(Lease(self.decide(seen.id, update).await?))
+    }
+
+    /// Leaves a completion whose outcome is unclear: it stays `completing`, and nobody sends another for `quiet`, since the
+    /// store may still be at work on the last one.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the lease was taken over meanwhile.
+    pub async fn leave_unclear(&self, lease: Lease, quiet: Duration) -> Result<Upload, Error> {
+        let update = Entity::update_many()
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::LeaseUntil, self.in_expr(quiet))
+            .col_expr(Column::DueAt, self.in_expr(quiet))
+            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .filter(Column::Id.eq(lease.0.id))
+            .filter(Column::State.eq(State::Completing.name()))
+            .filter(Column::Version.eq(lease.0.version));
+        self.decide(lease.0.id, update).await
+    }
+
+    /// completing → open: S3 cleanly refused. `problem` says why, if it lies with the parts.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the lease was taken over meanwhile.
+    pub async fn reopen(&self, lease: Lease, problem: Option<&LastProblem>) -> Result<Upload, Error> {
+        let update = with_problem(self.enter(&lease.0, State::Open), problem)
+            .col_expr(Column::LeaseUntil, null())
+            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt).into())
+            .col_expr(Column::TargetSize, null())
+            .col_expr(Column::TargetChecksum, null());
+        self.decide(lease.0.id, update).await
+    }
+
+    /// completing or aborting → completed. The caller holds the proof: an object that carries our upload id and has the
+    /// planned size.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the row is no longer as `seen`.
+    pub async fn complete(&self, seen: &Upload, object: &Object) -> Result<Upload, Error> {
+        let checksum = object.checksum.as_ref();
+        let update = self
+            .enter(seen, State::Completed)
+            .col_expr(Column::LeaseUntil, null())
+            .col_expr(Column::DueAt, null())
+            .col_expr(Column::AbortReason, null())
+            .col_expr(Column::Failure, null())
+            .col_expr(Column::TargetSize, Expr::value(object.size))
+            .col_expr(Column::ObjectEtag, Expr::value(object.etag.as_str()))
+            .col_expr(Column::ObjectVersionId, Expr::value(object.version_id.clone()))
+            .col_expr(Column::ObjectChecksumAlgorithm, Expr::value(checksum.map(|checksum| checksum.algorithm.name())))
+            .col_expr(Column::ObjectChecksum, Expr::value(checksum.map(|checksum| checksum.value.clone())))
+            .col_expr(Column::ObjectVerified, Expr::value(object.verified))
+            .col_expr(Column::CompletedAt, Expr::value(object.completed_at.timestamp_millis()));
+        self.decide(seen.id, update).await
+    }
+
+    /// creating, open or completing → aborting: from here on nothing is signed, recorded or completed.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the row is no longer as `seen`.
+    pub async fn abort(&self, seen: &Upload, ending: Ending) -> Result<Upload, Error> {
+        let (reason, failure) = match ending {
+            Ending::Abort(reason) => (Some(reason), None),
+            Ending::Fail(failure) => (None, Some(failure)),
+        };
+        let update = self
+            .enter(seen, State::Aborting)
+            .col_expr(Column::LeaseUntil, null())
+            .col_expr(Column::DueAt, self.now_expr())
+            .col_expr(Column::AbortReason, Expr::value(reason.map(AbortReason::name)))
+            .col_expr(Column::Failure, Expr::value(failure.map(Failure::name)));
+        self.decide(seen.id, update).await
+    }
+
+    /// Puts off the next look at an upload that is being aborted.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the row is no longer as `seen`.
+    pub async fn put_off(&self, seen: &Upload, due_at: DateTime<Utc>) -> Result<Upload, Error> {
+        let update = Entity::update_many()
+            .col_expr(Column::DueAt, Expr::value(due_at.timestamp_millis()))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .filter(Column::Id.eq(seen.id))
+            .filter(Column::State.eq(State::Aborting.name()))
+            .filter(Column::Version.eq(seen.version));
+        self.decide(seen.id, update).await
+    }
+
+    /// aborting → aborted or failed, whichever it was headed for. The caller has seen that S3 holds nothing of it.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the row is no longer as `seen`.
+    pub async fn end(&self, seen: &Upload) -> Result<Upload, Error> {
+        let state = match &seen.status {
+            Status::Aborting(Ending::Abort(_)) => State::Aborted,
+            Status::Aborting(Ending::Fail(_)) => State::Failed,
+            _ => return Err(Error::Moved(Box::new(seen.clone()))),
+        };
+        let update = self
+            .enter(seen, state)
+            .col_expr(Column::LeaseUntil, null())
+            .col_expr(Column::DueAt, null())
+            .col_expr(Column::EndedAt, self.now_expr());
+        self.decide(seen.id, update).await
+    }
+
+    /// The guard of what clients do with an upload that is open: theirs, open, and not expired by the database's clock.
+    fn is_alive(&self, owner: &Owner) -> SimpleExpr {
+        Column::Owner
+            .eq(owner.0.as_str())
+            .and(Column::State.eq(State::Open.name()))
+            .and(Expr::col(Column::ExpiresAt).gt(self.now_expr()))
+    }
+
+    /// The statement that enters `state`: from a predecessor only, and only from the row exactly as it was seen.
+    fn enter(&self, seen: &Upload, state: State) -> UpdateMany<Entity> {
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(state.name()))
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::UpdatedAt, self.now_expr())
+            .filter(Column::Id.eq(seen.id))
+            .filter(Column::State.is_in(state.predecessors().map(State::name)))
+            .filter(Column::Version.eq(seen.version))
+    }
+
+    /// Runs a guarded statement. It decides; when it changed nothing, the row as it is now tells why.
+    async fn decide(&self, id: Uuid, update: UpdateMany<Entity>) -> Result<Upload, Error> {
+        match update.exec_with_returning(&self.write).await?.pop() {
+            Some(model) => Upload::try_from(Seen { seen_at: model.updated_at, model }),
+            None => Err(Error::Moved(Box::new(self.by_id(id).await?))),
+        }
+    }
+
+    pub(super) async fn by_id(&self, id: Uuid) -> Result<Upload, Error> {
+        self.seen(&self.write, Entity::find_by_id(id)).await
+    }
+
+    pub(super) async fn seen(&self, db: &impl ConnectionTrait, select: sea_orm::Select<Entity>) -> Result<Upload, Error> {
+        let found = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().one(db).await?;
+        found.ok_or(Error::NotFound)?.try_into()
+    }
+}
+
+fn null() -> SimpleExpr {
+    Expr::cust("NULL")
+}
+
+fn with_problem(update: UpdateMany<Entity>, problem: Option<&LastProblem>) -> UpdateMany<Entity> {
+    let (code, parts) = match problem {
+        Some(LastProblem::PartsMissing(parts)) => (Some("parts-missing"), Some(parts.to_string())),
+        Some(LastProblem::PartsDiffer(parts)) => (Some("parts-differ"), Some(parts.to_string())),
+        None => (None, None),
+    };
+    update.col_expr(Column::LastProblem, Expr::value(code)).col_expr(Column::LastProblemParts, Expr::value(parts))
+}
+
+fn row(new: NewUpload, now: DateTime<Utc>) -> Result<ActiveModel, Error> {
+    let hard_expires_at = now + new.max_ttl;
+    let expires_at = std::cmp::min(hard_expires_at, now + new.idle_ttl);
+    let lease_until = now + new.lease;
+    let metadata = serde_json::to_string(&new.metadata);
+    let metadata = metadata.map_err(|_| Error::Inconsistent { id: new.id, what: "metadata is not a map of strings" })?;
+    Ok(ActiveModel {
+        id: Set(new.id),
+        owner: Set(new.owner.0),
+        preset: Set(new.preset),
+        state: Set(State::Creating.name().to_owned()),
+        version: Set(0),
+        filename: Set(new.filename),
+        content_type: Set(new.content_type),
+        metadata: Set(metadata),
+        size: Set(new.plan.size()),
+        part_size: Set(new.plan.part_size()),
+        part_checksum: Set(new.part_checksum.map(|algorithm| algorithm.name().to_owned())),
+        auto_complete: Set(new.auto_complete),
+        checksum: Set(new.checksum.map(|checksum| checksum.value)),
+        fingerprint: Set(new.fingerprint),
+        bucket: Set(new.bucket),
+        object_key: Set(new.key),
+        lease_until: Set(Some(lease_until.timestamp_millis())),
+        due_at: Set(Some(lease_until.timestamp_millis())),
+        attempts: Set(0),
+        created_at: Set(now.timestamp_millis()),
+        updated_at: Set(now.timestamp_millis()),
+        expires_at: Set(expires_at.timestamp_millis()),
+        hard_expires_at: Set(hard_expires_at.timestamp_millis()),
+        s3_upload_id: NotSet,
+        target_size: NotSet,
+        target_checksum: NotSet,
+        object_etag: NotSet,
+        object_version_id: NotSet,
+        object_checksum_algorithm: NotSet,
+        object_checksum: NotSet,
+        object_verified: NotSet,
+        last_problem: NotSet,
+        last_problem_parts: NotSet,
+        abort_reason: NotSet,
+        failure: NotSet,
+        asked_at: NotSet,
+        urls_expire_at: NotSet,
+        completed_at: NotSet,
+        ended_at: NotSet,
+    })
+}

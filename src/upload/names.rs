@@ -1,0 +1,269 @@
+//! Names: of files, of their types, of their objects. Checked once, at the border.
+
+use uuid::Uuid;
+
+use super::Invalid;
+
+/// The longest file name, in bytes of UTF-8.
+const MAX_FILENAME: usize = 255;
+/// The longest content type, in bytes.
+const MAX_CONTENT_TYPE: usize = 255;
+/// The longest slug of a file name within an object key, in bytes.
+const MAX_SLUG: usize = 100;
+
+/// The type of a file when its sender names none.
+pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Types that a browser may show in place: none of them can run script.
+const INLINE_TYPES: [&str; 15] = [
+    "application/pdf",
+    "audio/aac",
+    "audio/flac",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/webm",
+    "image/avif",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "text/plain",
+    "video/mp4",
+    "video/webm",
+];
+
+/// Accepts a file name as people have them, in any language, and refuses what could act as a path or hide what it is.
+///
+/// # Errors
+/// [`Invalid::Filename`] when it is empty, longer than 255 bytes, `.` or `..`, or holds a slash, a backslash, a control
+/// character, a line separator or a control of text direction.
+pub fn check_filename(name: &str) -> Result<(), Invalid> {
+    let refuse = |reason| Err(Invalid::Filename(reason));
+    if name.is_empty() || name.len() > MAX_FILENAME {
+        return refuse("a file name has 1 to 255 bytes");
+    }
+    if name.contains(['/', '\\']) || name == "." || name == ".." {
+        return refuse("a file name is not a path");
+    }
+    if name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return refuse("a file name has no control characters");
+    }
+    // Direction controls make `gpj.exe` look like `exe.jpg`; joiners stay, for many scripts need them.
+    if name.chars().any(|c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
+        return refuse("a file name has no controls of text direction");
+    }
+    Ok(())
+}
+
+/// Accepts a media type of RFC 9110 section 8.3.1, such as `text/plain; charset=utf-8`.
+///
+/// # Errors
+/// [`Invalid::ContentType`] for wildcards, bad syntax, over 255 bytes, or anything but printable ASCII.
+pub fn check_content_type(value: &str) -> Result<(), Invalid> {
+    let refuse = |reason| Err(Invalid::ContentType(reason));
+    if value.len() > MAX_CONTENT_TYPE {
+        return refuse("a content type has at most 255 bytes");
+    }
+    if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return refuse("a content type is printable ASCII");
+    }
+    match value.parse::<mime::Mime>() {
+        Ok(mime) if mime.type_() != mime::STAR && mime.subtype() != mime::STAR => Ok(()),
+        _ => refuse("not a media type such as text/plain"),
+    }
+}
+
+/// Whether a browser may be told to show this type in place.
+pub fn may_be_inline(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    INLINE_TYPES.contains(&essence.as_str())
+}
+
+/// The key of an upload's object: `{prefix}{id}/{slug}`. The id makes it unique, so that no two uploads share a key
+/// (on some stores they would destroy each other); the slug is for people who look into the bucket.
+pub fn object_key(prefix: &str, id: Uuid, filename: &str) -> String {
+    format!("{prefix}{id}/{}", slug(filename))
+}
+
+/// An ASCII form of a file name, of at most 100 bytes, that keeps its extension.
+fn slug(filename: &str) -> String {
+    let mut plain = String::with_capacity(filename.len());
+    for c in filename.chars() {
+        let c = if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+        if !(matches!(c, '-' | '.') && plain.ends_with(c)) {
+            plain.push(c);
+        }
+    }
+    let plain = plain.trim_start_matches(['.', '-']).trim_end_matches(['.', '-']);
+    if plain.is_empty() {
+        return "file".to_owned();
+    }
+    if plain.len() <= MAX_SLUG {
+        return plain.to_owned();
+    }
+    let extension = plain.rfind('.').map(|dot| &plain[dot..]).filter(|extension| extension.len() <= 16).unwrap_or_default();
+    format!("{}{extension}", plain[..MAX_SLUG - extension.len()].trim_end_matches(['.', '-']))
+}
+
+/// How a browser is to treat a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Save it.
+    Attachment,
+    /// Show it in place.
+    Inline,
+}
+
+/// The value of `Content-Disposition` (RFC 6266) that gives a download its name, whatever language it is in.
+pub fn content_disposition(disposition: Disposition, filename: &str) -> String {
+    let kind = match disposition {
+        Disposition::Attachment => "attachment",
+        Disposition::Inline => "inline",
+    };
+    // Percent and quotes are read differently by different browsers within a quoted string, so they never stand there.
+    let fallback: String = filename
+        .chars()
+        .map(|c| if c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%')) { c } else { '_' })
+        .collect();
+    if fallback == filename {
+        format!("{kind}; filename=\"{fallback}\"")
+    } else {
+        format!("{kind}; filename=\"{fallback}\"; filename*=UTF-8''{}", extended_value(filename))
+    }
+}
+
+/// RFC 8187: percent-encodes all but `attr-char`.
+fn extended_value(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// An ETag as S3 gave it, kept verbatim. Stores quote it or not, so two are compared without their quotes.
+#[derive(Debug, Clone)]
+pub struct ETag(String);
+
+impl ETag {
+    /// Accepts up to 128 printable ASCII characters, optionally within one pair of quotes.
+    ///
+    /// # Errors
+    /// [`Invalid::ETag`] for anything that no store would send, markup above all.
+    pub fn new(value: impl Into<String>) -> Result<ETag, Invalid> {
+        let value = value.into();
+        let bare = unquoted(&value);
+        let sound = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>&\\".contains(&byte);
+        if bare.is_empty() || bare.len() > 128 || !bare.bytes().all(sound) {
+            return Err(Invalid::ETag);
+        }
+        Ok(ETag(value))
+    }
+
+    /// The value, as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for ETag {
+    fn eq(&self, other: &Self) -> bool {
+        unquoted(&self.0) == unquoted(&other.0)
+    }
+}
+
+impl Eq for ETag {}
+
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_in_any_language_are_kept() {
+        for name in ["a", "holiday.mov", "Ferien – Süd.pdf", "旅行.mp4", "👩‍👩‍👧.png", "می‌خواهم.txt", "a b (1).tar.gz", "\"quoted\"; x=1", "100%.txt"] {
+            assert_eq!(check_filename(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn controls_paths_and_disguises_are_refused() {
+        let long = "x".repeat(256);
+        for name in ["", ".", "..", "../x", "a/b", "a\\b", "a\0b", "a\r\nb", "a\u{7f}", "a\u{85}b", "exe\u{202e}gpj.", "a\u{2028}b", &long] {
+            assert!(matches!(check_filename(name), Err(Invalid::Filename(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_checked() {
+        for good in ["text/plain", "video/quicktime", "text/html; charset=utf-8", "application/vnd.oasis.opendocument.text"] {
+            assert_eq!(check_content_type(good), Ok(()), "{good}");
+        }
+        let long = format!("text/{}", "x".repeat(300));
+        for bad in ["", "text", "text/", "/plain", "*/*", "image/*", "text/plain\r\nX-Evil: 1", "text/plä", "a b/c", &long] {
+            assert!(matches!(check_content_type(bad), Err(Invalid::ContentType(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn slugs_keep_the_extension() {
+        let long = format!("{}.mov", "x".repeat(200));
+        #[rustfmt::skip]
+        let table = [
+            ("holiday.mov", "holiday.mov"), ("Ferien – Süd.pdf", "Ferien-S-d.pdf"), ("旅行.mp4", "mp4"), (".htaccess", "htaccess"),
+            ("...", "file"), ("日本", "file"), ("a   b", "a-b"), ("-rf", "rf"), ("a..b", "a.b"),
+        ];
+        for (name, expected) in table {
+            assert_eq!(slug(name), expected, "{name}");
+        }
+        assert_eq!((slug(&long).len(), slug(&long).ends_with(".mov")), (100, true));
+    }
+
+    #[test]
+    fn only_types_that_cannot_run_script_are_shown_in_place() {
+        assert!(may_be_inline("image/png") && may_be_inline("Text/Plain; charset=utf-8"));
+        assert!(!may_be_inline("text/html") && !may_be_inline("image/svg+xml") && !may_be_inline("application/xml"));
+    }
+
+    #[test]
+    fn etags_are_compared_without_their_quotes() {
+        let etag = |text: &str| ETag::new(text).expect("an ETag");
+        assert_eq!(etag("\"abc-2\""), etag("abc-2"));
+        assert_ne!(etag("abc"), etag("ABC"));
+        for bad in ["", "\"\"", "\"", "a\"b", "</ETag><PartNumber>", "a b", "ä", "a\n", &"x".repeat(129)] {
+            assert_eq!(ETag::new(bad).err(), Some(Invalid::ETag), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_slug_is_short_plain_and_never_a_path(name in "\\PC{1,255}") {
+            let slug = slug(&name);
+            prop_assert!(!slug.is_empty() && slug.len() <= MAX_SLUG);
+            prop_assert!(slug.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+            prop_assert!(!slug.starts_with('.') && !slug.contains(".."));
+        }
+
+        #[test]
+        fn a_disposition_carries_the_name_and_nothing_else(name in "\\PC{1,80}") {
+            let value = content_disposition(Disposition::Attachment, &name);
+            prop_assert!(value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()));
+            let quoted = value.strip_prefix("attachment; filename=\"").expect("a quoted name");
+            let (fallback, rest) = quoted.split_once('"').expect("a closing quote");
+            let read = match rest.strip_prefix("; filename*=UTF-8''") {
+                Some(extended) => percent_encoding::percent_decode_str(extended).decode_utf8().expect("UTF-8").into_owned(),
+                None => { prop_assert_eq!(rest, ""); fallback.to_owned() }
+            };
+            prop_assert_eq!(read, name);
+        }
+    }
+}

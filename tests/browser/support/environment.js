@@ -1,0 +1,8 @@
+import assert from "node:assert/strict";
+
+/** A variable that the tests need; a missing one fails the test that asks. */
+export function required(name) {
+  const value = process.env[name];
+  assert.ok(value, `the environment variable ${name} is not set (see tests/browser/README.md)`);
+  return value;
+}

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { createHash, randomFillSync } from "node:crypto";
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+export const MB = 1_000_000;
+export const MIB = 1024 * 1024;
+
+/** A file of random bytes, gone after the test. */
+export async function randomFile(t, size, name = "holiday.mov") {
+  const directory = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const file = { path: path.join(directory, name), name, size, sha256: "" };
+  const hash = createHash("sha256");
+  const handle = await open(file.path, "w");
+  const block = Buffer.alloc(4 * MIB);
+  for (let written = 0; written < size; written += block.length) {
+    const bytes = randomFillSync(block).subarray(0, size - written);
+    hash.update(bytes);
+    await handle.write(bytes);
+  }
+  await handle.close();
+  file.sha256 = hash.digest("hex");
+  return file;
+}
+
+/** Follows a download link as any client would, and holds what comes against the file. */
+export async function assertDownloads(url, file) {
+  const response = await fetch(url);
+  assert.equal(response.status, 200, `GET ${url}`);
+  const hash = createHash("sha256");
+  let size = 0;
+  for await (const chunk of response.body) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  assert.equal(size, file.size, "the object's size");
+  assert.equal(hash.digest("hex"), file.sha256, "the object's SHA-256");
+}

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openDemo } from "./support/browser.js";
+import { assertDownloads, MB, MIB, randomFile } from "./support/files.js";
+import { SETUPS, startZeroSetup } from "./support/service.js";
+
+const NARROW = { width: 360, height: 740 };
+
+for (const [setup, start] of Object.entries(SETUPS)) {
+  test(`a 300 MB file goes from the page to S3 in parallel parts and arrives intact (${setup})`, async (t) => {
+    const service = await start(t);
+    const file = await randomFile(t, 300 * MB);
+    const demo = await openDemo(t, service);
+    const shot = start === startZeroSetup;
+    if (shot) await demo.screenshot("start-light");
+
+    await demo.limitUpload(40 * MB);
+    await demo.choose(file);
+    await demo.untilStored(8);
+    if (shot) {
+      await demo.screenshot("sending-light");
+      await demo.screenshot("sending-dark", { colorScheme: "dark" });
+      await demo.screenshot("sending-narrow", { viewport: NARROW });
+    }
+    await demo.untilState("completed");
+    if (shot) {
+      await demo.screenshot("completed-light");
+      await demo.screenshot("completed-dark", { colorScheme: "dark" });
+      await demo.screenshot("completed-narrow", { viewport: NARROW });
+    }
+
+    const upload = await service.get(`/v1/uploads/${await demo.uploadId()}`);
+    assert.equal(upload.state, "completed");
+    assert.equal(upload.filename, file.name);
+    assert.equal(upload.object.size, file.size);
+    await demo.assertEachPartStoredOnce(upload.partCount);
+    await assertDownloads(await demo.downloadUrl(), file);
+
+    await t.test("four parts are on their way at once", () => assert.equal(mostAtOnce(demo.puts), 4));
+
+    await t.test("every byte goes to the other origin, S3, and none through the service", () => {
+      assert.notEqual(service.s3Url, service.url);
+      const sent = demo.puts.filter(({ status }) => status === 200).map(({ bodySize }) => bodySize);
+      assert.equal(sum(sent), file.size);
+      const toService = demo.requests.filter(({ url }) => url.origin === service.url);
+      assert.ok(sum(toService.map(({ bodySize }) => bodySize)) < 20_000);
+    });
+
+    await t.test("URLs are signed in small windows, parts are recorded in groups", () => {
+      const signed = demo.calls("POST", "/part-urls").length;
+      const recorded = demo.calls("PUT", "/parts").length;
+      assert.ok(signed >= 3 && signed <= 10, `${signed} calls to sign ${upload.partCount} parts`);
+      assert.ok(recorded >= 1 && recorded <= 20, `${recorded} calls to record ${upload.partCount} parts`);
+    });
+
+    await t.test("nothing to complain about in the console", () => demo.assertNoComplaints());
+  });
+}
+
+test("an empty file has no parts and arrives", async (t) => {
+  const service = await startZeroSetup(t);
+  const file = await randomFile(t, 0, "empty.txt");
+  const demo = await openDemo(t, service);
+  await demo.choose(file);
+  await demo.untilState("completed");
+  assert.equal(demo.puts.length, 0);
+  await assertDownloads(await demo.downloadUrl(), file);
+  demo.assertNoComplaints();
+});
+
+test("several files wait their turn and all arrive", async (t) => {
+  const service = await startZeroSetup(t);
+  const files = [
+    await randomFile(t, 20 * MIB, "first.bin"),
+    await randomFile(t, 1, "one byte.txt"),
+    await randomFile(t, 8 * MIB + 1, "Übermaß 数.bin"),
+  ];
+  const demo = await openDemo(t, service);
+  await demo.choose(...files);
+  assert.equal(await demo.card(3).getAttribute("data-state"), "waiting");
+  for (const [index, file] of files.entries()) {
+    await demo.untilState("completed", index + 1);
+    assert.equal(await demo.card(index + 1).locator(".name").textContent(), file.name);
+    await assertDownloads(await demo.downloadUrl(index + 1), file);
+  }
+  demo.assertNoComplaints();
+});
+
+test("files may be dropped anywhere on the page", async (t) => {
+  const service = await startZeroSetup(t);
+  const demo = await openDemo(t, service);
+  await demo.page.evaluate(() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(["dropped"], "dropped.txt", { type: "text/plain" }));
+    for (const type of ["dragover", "drop"]) {
+      document.querySelector("footer").dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+    }
+  });
+  await demo.untilState("completed");
+  const upload = await service.get(`/v1/uploads/${await demo.uploadId()}`);
+  assert.equal(upload.filename, "dropped.txt");
+  assert.equal(upload.contentType, "text/plain");
+});
+
+/** The largest number of requests that were under way at the same moment. */
+function mostAtOnce(requests) {
+  const moments = requests.flatMap(({ startedAt, endedAt }) => [[startedAt, 1], [endedAt, -1]]);
+  moments.sort(([a, up], [b, down]) => a - b || up - down);
+  let now = 0;
+  return Math.max(...moments.map(([, change]) => (now += change)));
+}
+
+function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,16 @@
+//! The service over real HTTP, on SQLite and on PostgreSQL, against a real S3. `./test` starts what these need.
+
+mod support;
+
+mod architecture;
+mod borders;
+mod document;
+mod files;
+mod idempotency;
+mod input;
+mod integrity;
+mod lifecycle;
+mod origins;
+mod presigned;
+mod process;
+mod stores;

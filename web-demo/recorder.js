@@ -1,0 +1,49 @@
+// @ts-check
+/** Stored parts are recorded in groups: as soon as there are so many, and at the latest after so long. */
+const RECORD_GROUP = 8;
+const RECORD_DELAY_MS = 1000;
+/** The most parts in one call. */
+const RECORD_LIMIT = 1000;
+
+/** @typedef {{ partNumber: number, etag: string }} RecordedPart */
+
+/**
+ * Tells the service in groups which parts are stored. A hint, not a promise: what is not recorded is asked of S3 at the
+ * end. So a refusal here does not fail the upload.
+ */
+export class Recorder {
+  #record;
+  /** @type {RecordedPart[]} */
+  #parts = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #last = Promise.resolve();
+
+  /** @param {(parts: RecordedPart[]) => Promise<void>} record tries again by itself */
+  constructor(record) {
+    this.#record = record;
+  }
+
+  /** @param {RecordedPart} part */
+  add(part) {
+    this.#parts.push(part);
+    if (this.#parts.length >= RECORD_GROUP) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), RECORD_DELAY_MS);
+  }
+
+  /** Settles when everything added so far is recorded or refused. Never fails. */
+  flush() {
+    this.stop();
+    this.#last = this.#last.then(async () => {
+      while (this.#parts.length > 0) {
+        await this.#record(this.#parts.splice(0, RECORD_LIMIT)).catch(() => {});
+      }
+    });
+    return this.#last;
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
