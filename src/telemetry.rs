@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging. A second call changes nothing.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("PARTITA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,partita=info"));
+    let filter = EnvFilter::try_from_env("PARTITA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,partita=info,s3s=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Whoever started it first has decided.
     let _ = if std::env::var("PARTITA_LOG_FORMAT").is_ok_and(|format| format == "json") {

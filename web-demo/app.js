@@ -196,7 +196,7 @@ function curlLine() {
   return `f=photo.jpg  # up to 5 GiB, as a single part
 url=$(curl -s ${location.origin}/v1/uploads -H 'Content-Type: application/json' \\
   -d '{"filename": "'"$f"'", "size": '$(wc -c < "$f")', "autoComplete": true,
-       "partSize": 5368709120}' | jq -r '.partUrls[0].url')
+       "partSize": 5368709120}' | grep -o '"url":"[^"]*' | cut -c8-)
 curl -T "$f" "$url"`;
 }
 

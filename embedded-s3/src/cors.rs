@@ -141,7 +141,7 @@ impl CrossOrigin {
         }
         let Some(rule) = rules.iter().find(|rule| rule.fits(&self.origin, method, headers)) else {
             return Some(refuse(
-                "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request \
+                "CORSResponse: This CORS request is not allowed. This is usually because the evaluation of Origin, request \
                  method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.",
             ));
         };

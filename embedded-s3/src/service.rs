@@ -44,7 +44,8 @@ pub struct S3Service {
     store: Store,
 }
 
-/// The service that [`serve`] serves.
+/// The service that [`serve`](crate::serve) serves. To add faults of your own, wrap [`S3Service::handle`] in a
+/// `hyper::service::Service` and give that to [`serve_service`](crate::serve_service).
 pub fn service(store: Store, credentials: Credentials) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Operations { store: store.clone() });
     builder.set_auth(OneKey {

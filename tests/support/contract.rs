@@ -10,7 +10,7 @@ use super::Reply;
 static DOCUMENT: LazyLock<Value> = LazyLock::new(partita::http::document);
 
 /// Fails the test when the answer is not as the document says.
-pub fn check(method: &str, path: &str, reply: &Reply) {
+pub(crate) fn check(method: &str, path: &str, reply: &Reply) {
     let place = format!("{method} {path} → {}: {}", reply.status, reply.body);
     assert!(reply.headers.contains_key("x-request-id"), "no request id: {place}");
     if reply.status.is_client_error() || reply.status.is_server_error() {

@@ -15,9 +15,9 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use contract::check;
+pub(crate) use contract::check;
 
-pub const MIB: i64 = 1 << 20;
+pub(crate) const MIB: i64 = 1 << 20;
 
 /// Declares each test once for SQLite and once for PostgreSQL.
 macro_rules! on_both_databases {
@@ -33,31 +33,31 @@ macro_rules! on_both_databases {
 pub(crate) use on_both_databases;
 
 /// A variable that `./test` sets. Without it a test fails: it is never skipped.
-pub fn needed(variable: &str) -> String {
+pub(crate) fn needed(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests by ./test, or start `./test services`"))
 }
 
 /// The service in this process, with the embedded S3.
-pub struct Service {
-    pub api: Api,
-    pub app: Option<App>,
-    pub database_url: String,
+pub(crate) struct Service {
+    pub(crate) api: Api,
+    pub(crate) app: Option<App>,
+    pub(crate) database_url: String,
     settings: Settings,
     folder: TempDir,
 }
 
 impl Service {
-    pub async fn on_sqlite() -> Service {
+    pub(crate) async fn on_sqlite() -> Service {
         Service::with(|_| {}).await
     }
 
-    pub async fn on_postgres() -> Service {
+    pub(crate) async fn on_postgres() -> Service {
         let url = new_database().await;
         Service::with(move |settings| settings.database_url = Some(url.into())).await
     }
 
     /// On SQLite, with other settings than the tests' own.
-    pub async fn with(change: impl FnOnce(&mut Settings)) -> Service {
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let folder = tempfile::tempdir().expect("a folder");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = Settings { listen: any, data_dir: folder.path().into(), ..Settings::default() };
@@ -76,7 +76,7 @@ impl Service {
     }
 
     /// Stops the service and starts it again on the same data; ports may differ.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.app.take().expect("running").stop().await;
         let app = App::start(&self.settings).await.expect("a service");
         self.api = Api::new(format!("http://{}", app.address));
@@ -84,33 +84,33 @@ impl Service {
     }
 
     /// Moves the clocks of the service and of its database forward.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.app.as_ref().expect("running").clock.advance(by);
     }
 
     /// Runs a statement behind the service's back.
-    pub async fn sql(&self, statement: &str) {
+    pub(crate) async fn sql(&self, statement: &str) {
         let db = self.database().await;
         db.execute_unprepared(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
         db.close().await.expect("closed");
     }
 
-    pub async fn database(&self) -> DatabaseConnection {
+    pub(crate) async fn database(&self) -> DatabaseConnection {
         Database::connect(&self.database_url).await.expect("the database")
     }
 
     /// An upload's id as the database writes it.
-    pub fn literal(&self, id: &str) -> String {
+    pub(crate) fn literal(&self, id: &str) -> String {
         if self.database_url.starts_with("sqlite") { format!("x'{}'", id.replace('-', "")) } else { format!("'{id}'") }
     }
 
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 }
 
 /// A new database on the PostgreSQL that `./test` started; `partita migrate` is yet to be run on it.
-pub async fn new_database() -> String {
+pub(crate) async fn new_database() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let server = needed("PARTITA_TEST_POSTGRES");
     let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -124,46 +124,46 @@ pub async fn new_database() -> String {
 
 /// A client of the service.
 #[derive(Clone)]
-pub struct Api {
-    pub base: String,
-    pub http: reqwest::Client,
+pub(crate) struct Api {
+    pub(crate) base: String,
+    pub(crate) http: reqwest::Client,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HashMap<String, String>,
-    pub body: Value,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Value,
 }
 
 impl Reply {
     #[track_caller]
-    pub fn ok(self, status: u16) -> Value {
+    pub(crate) fn ok(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.body
     }
 
     /// The problem document of this status and code.
     #[track_caller]
-    pub fn problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn problem(self, status: u16, code: &str) -> Value {
         assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
         self.body
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 }
 
 impl Api {
-    pub fn new(base: String) -> Api {
+    pub(crate) fn new(base: String) -> Api {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         Api { base, http }
     }
 
     /// Sends a request and holds the answer against the document.
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         let request = request.build().expect("a request");
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = self.http.execute(request).await.expect("an answer");
@@ -179,7 +179,7 @@ impl Api {
         reply
     }
 
-    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
@@ -188,36 +188,36 @@ impl Api {
         self.send(request).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.call("GET", path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
         self.call("POST", path, Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Reply {
         self.call("PUT", path, Some(body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Reply {
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
         self.call("DELETE", path, None).await
     }
 
     /// Creates an upload; returns `(id, upload, partUrls)`.
-    pub async fn create(&self, body: Value) -> (String, Value, Vec<Value>) {
+    pub(crate) async fn create(&self, body: Value) -> (String, Value, Vec<Value>) {
         let answer = self.post("/v1/uploads", body).await.ok(201);
         let id = answer["upload"]["id"].as_str().expect("an id").to_owned();
         (id, answer["upload"].clone(), answer["partUrls"].as_array().expect("part URLs").clone())
     }
 
     /// PUTs the part's bytes of `file`, with exactly the headers given; returns S3's status and ETag.
-    pub async fn put_part(&self, part: &Value, file: &[u8]) -> (StatusCode, String) {
+    pub(crate) async fn put_part(&self, part: &Value, file: &[u8]) -> (StatusCode, String) {
         let (offset, size) = (part["offset"].as_u64().expect("offset") as usize, part["size"].as_u64().expect("size") as usize);
         self.put_bytes(part, file[offset..offset + size].to_vec()).await
     }
 
-    pub async fn put_bytes(&self, part: &Value, bytes: Vec<u8>) -> (StatusCode, String) {
+    pub(crate) async fn put_bytes(&self, part: &Value, bytes: Vec<u8>) -> (StatusCode, String) {
         let mut request = self.http.put(part["url"].as_str().expect("a URL")).body(bytes);
         for (name, value) in part["headers"].as_object().expect("headers") {
             request = request.header(name, value.as_str().expect("text"));
@@ -228,7 +228,7 @@ impl Api {
     }
 
     /// PUTs all these parts; returns what recordParts takes.
-    pub async fn put_parts(&self, parts: &[Value], file: &[u8]) -> Vec<Value> {
+    pub(crate) async fn put_parts(&self, parts: &[Value], file: &[u8]) -> Vec<Value> {
         let mut reports = Vec::new();
         for part in parts {
             let (status, etag) = self.put_part(part, file).await;
@@ -239,7 +239,7 @@ impl Api {
     }
 
     /// Completes an upload, asking again while it is still running.
-    pub async fn complete(&self, id: &str, body: Option<Value>) -> Reply {
+    pub(crate) async fn complete(&self, id: &str, body: Option<Value>) -> Reply {
         for _ in 0..100 {
             let reply = self.call("POST", &format!("/v1/uploads/{id}/complete"), body.clone()).await;
             if reply.status != 202 {
@@ -251,7 +251,7 @@ impl Api {
     }
 
     /// The bytes and headers of a completed upload's file, by way of its download link.
-    pub async fn download(&self, id: &str) -> (HashMap<String, String>, Vec<u8>) {
+    pub(crate) async fn download(&self, id: &str) -> (HashMap<String, String>, Vec<u8>) {
         let link = self.get(&format!("/v1/files/{id}/download")).await;
         assert_eq!(link.status, 302, "{}", link.body);
         let response = self.http.get(link.header("location").expect("Location")).send().await.expect("the file");
@@ -265,7 +265,7 @@ impl Api {
 }
 
 /// Bytes that differ from part to part.
-pub fn file(size: i64) -> Vec<u8> {
+pub(crate) fn file(size: i64) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(size as usize + 8);
     while (bytes.len() as i64) < size {

@@ -19,9 +19,9 @@ export async function openDemo(t, service, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 860 }, ...options });
   t.after(() => context.close());
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(30_000);
   const demo = new Demo(context, page, service);
-  await page.goto(service.url);
+  await page.goto(service.url + (process.env.DEMO_PATH ?? ""));
   return demo;
 }
 

@@ -100,9 +100,9 @@ class Service {
     const child = spawn(required("PARTITA_BIN"), ["serve"], { env: this.#environment, stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.#log += text));
-    for (let tries = 0; tries < 300; tries++) {
+    for (let tries = 0; tries < 150; tries++) {
       assert.equal(child.exitCode, null, `the service ended by itself:\n${this.#log}`);
-      const ready = await fetch(`${this.url}/readyz`).catch(() => undefined);
+      const ready = await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(1000) }).catch(() => undefined);
       if (ready?.ok) return;
       await sleep(100);
     }
