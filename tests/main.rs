@@ -12,5 +12,5 @@ mod integrity;
 mod lifecycle;
 mod origins;
 mod presigned;
-
-
+mod process;
+mod stores;

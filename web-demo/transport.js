@@ -27,6 +27,7 @@
  * | `storage-error`       | S3 answered something else that is not a success                             |
  * | `file-differs`        | the file is not the one that the upload was begun with                       |
  * | `file-unreadable`     | the browser can no longer read the file: it was changed, moved or deleted    |
+ * | `unexpected`          | an answer or a fault that nobody foresaw                                     |
  * | `interrupted`         | stopped on purpose, by `pause()` or because the network went away            |
  * | `cancelled`           | stopped for good, by `cancel()`                                              |
  */
@@ -107,7 +108,7 @@ export async function callService(url, { method = "GET", body, headers = {}, tim
   // A 409 that names a time says "not yet": the upload is being created, or a repeat is still running.
   const notYet = status === 409 && retryAfterMs !== undefined;
   throw new UploadError(
-    problem?.code ?? "service-unreachable",
+    problem?.code ?? (isPassing(status) ? "service-unreachable" : "unexpected"),
     problem?.detail ?? problem?.title ?? `The service answered ${status}.`,
     { retryable: isPassing(status) || notYet, status, retryAfterMs, problem },
   );

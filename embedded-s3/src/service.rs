@@ -5,14 +5,18 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use percent_encoding::percent_decode_str;
 use s3s::Body;
 use s3s::service::S3ServiceBuilder;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::access::{OneKey, StrictAccess};
@@ -143,6 +147,61 @@ impl hyper::service::Service<Request<Incoming>> for S3Service {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(service.handle(request.map(Body::from)).await) })
+        Box::pin(async move {
+            let (head, incoming) = request.into_parts();
+            let (back, mut unread) = oneshot::channel();
+            let body = LentBody { incoming: Some(incoming), back: Some(back) };
+            let request = Request::from_parts(head, Body::http_body_unsync(body));
+            let answer = service.handle(request).await;
+            // A client that is still sending reads no answer: it sees a broken connection unless its body is taken in.
+            if let Ok(unread) = unread.try_recv() {
+                tokio::spawn(tokio::time::timeout(DRAIN, drain(unread)));
+            }
+            Ok(answer)
+        })
     }
+}
+
+/// How long the rest of a refused body is taken in.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A request's body that comes back when nobody read it to its end.
+struct LentBody {
+    incoming: Option<Incoming>,
+    back: Option<oneshot::Sender<Incoming>>,
+}
+
+impl hyper::body::Body for LentBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map(hyper::body::Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for LentBody {
+    fn drop(&mut self) {
+        if let (Some(incoming), Some(back)) = (self.incoming.take(), self.back.take())
+            && !hyper::body::Body::is_end_stream(&incoming)
+        {
+            // Nobody waits for it when the connection is gone.
+            let _ = back.send(incoming);
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }

@@ -144,7 +144,10 @@ impl Coordinator {
         }
         let missing = self.missing(upload, plan).await?;
         if missing.is_empty() {
-            return Ok(());
+            let composite = upload.part_checksum.is_some_and(|algorithm| !algorithm.is_full_object());
+            // S3 wants the checksum of each part repeated, and not every store tells what it has.
+            let untold = composite && self.lacks(upload, plan).await?;
+            return if untold { Err(Invalid::ChecksumRequired.into()) } else { Ok(()) };
         }
         self.0.store.note_problem(&upload.owner, upload.id, &LastProblem::PartsMissing(missing.clone())).await?;
         Err(Error::PartsMissing(missing))

@@ -115,7 +115,7 @@ impl Coordinator {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reconciled {
-    /// Not recorded, and listed without doubt.
+    /// Listed without doubt, and not recorded, or recorded without its checksum.
     found: Vec<Part>,
     /// Recorded, but not what S3 holds.
     lost: Vec<i32>,
@@ -137,6 +137,9 @@ fn reconcile(upload: &Upload, recorded: &[Part], listed: &[ListedPart]) -> Recon
         let listed = candidates.remove(&part.number).unwrap_or_default();
         match listed.iter().find(|candidate| candidate.etag == part.etag) {
             None => reconciled.lost.push(part.number),
+            Some(same) if part.checksum.is_none() && same.checksum.is_some() => {
+                reconciled.found.push(Part { checksum: same.checksum.clone(), ..part.clone() });
+            }
             Some(_) => {}
         }
     }
@@ -147,4 +150,90 @@ fn reconcile(upload: &Upload, recorded: &[Part], listed: &[ListedPart]) -> Recon
         }
     }
     reconciled
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::upload::{MIB, Owner, Plan, Status};
+
+    fn upload(size: Option<i64>) -> Upload {
+        let moment = DateTime::from_timestamp(1_795_313_820, 0).expect("a moment");
+        Upload {
+            id: Uuid::nil(),
+            owner: Owner("local".into()),
+            preset: "default".into(),
+            filename: "x".into(),
+            content_type: "text/plain".into(),
+            metadata: BTreeMap::new(),
+            plan: Plan::stored(size, 8 * MIB),
+            part_checksum: None,
+            auto_complete: false,
+            checksum: None,
+            fingerprint: None,
+            bucket: "b".into(),
+            key: "k".into(),
+            s3_upload_id: Some("u".into()),
+            status: Status::Open,
+            last_problem: None,
+            version: 1,
+            created_at: moment,
+            updated_at: moment,
+            expires_at: moment,
+            hard_expires_at: moment,
+            urls_expire_at: None,
+            seen_at: moment,
+        }
+    }
+
+    fn listed(number: i32, etag: &str, size: i64) -> ListedPart {
+        ListedPart { number, etag: ETag::new(etag).expect("an ETag"), size, checksum: None }
+    }
+
+    fn recorded(number: i32, etag: &str) -> Part {
+        let (etag, recorded_at) = (ETag::new(etag).expect("an ETag"), upload(None).seen_at);
+        Part { number, etag, size: Some(8 * MIB), checksum: None, recorded_at }
+    }
+
+    /// What is found, as number and ETag, and what is lost.
+    fn outcome(size: Option<i64>, recorded: &[Part], listed: &[ListedPart]) -> (Vec<(i32, String)>, Vec<i32>) {
+        let Reconciled { found, lost } = reconcile(&upload(size), recorded, listed);
+        (found.into_iter().map(|part| (part.number, part.etag.as_str().to_owned())).collect(), lost)
+    }
+
+    #[test]
+    fn a_recorded_etag_that_s3_lists_stays_whatever_else_is_listed() {
+        let twice = [listed(1, "old", 8 * MIB), listed(1, "new", 8 * MIB), listed(1, "old", 8 * MIB)];
+        assert_eq!(outcome(Some(20 * MIB), &[recorded(1, "\"new\"")], &twice), (vec![], vec![]));
+        assert_eq!(outcome(Some(20 * MIB), &[recorded(1, "other")], &twice), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn an_unrecorded_part_is_taken_only_when_there_is_no_doubt() {
+        let once = [listed(2, "a", 8 * MIB), listed(2, "a", 8 * MIB)];
+        assert_eq!(outcome(Some(20 * MIB), &[], &once), (vec![(2, "a".into())], vec![]));
+        let doubtful = [listed(2, "a", 8 * MIB), listed(2, "b", 8 * MIB)];
+        assert_eq!(outcome(Some(20 * MIB), &[], &doubtful), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_part_of_the_wrong_size_or_beyond_the_plan_does_not_count() {
+        let wrong = [listed(1, "a", 8 * MIB - 1), listed(3, "c", 8 * MIB), listed(4, "d", 8 * MIB)];
+        assert_eq!(outcome(Some(20 * MIB), &[recorded(1, "a")], &wrong), (vec![], vec![1]));
+        assert_eq!(outcome(Some(20 * MIB), &[], &[listed(3, "c", 4 * MIB)]), (vec![(3, "c".into())], vec![]));
+        let stream = [listed(1, "a", 8 * MIB), listed(2, "b", 5), listed(3, "c", 9 * MIB)];
+        assert_eq!(outcome(None, &[], &stream), (vec![(1, "a".into()), (2, "b".into())], vec![]));
+    }
+
+    #[test]
+    fn a_missing_checksum_is_learned_from_s3() {
+        let mut told = listed(1, "a", 8 * MIB);
+        told.checksum = Some("AAAAAA==".into());
+        let Reconciled { found, lost } = reconcile(&upload(Some(20 * MIB)), &[recorded(1, "a")], &[told]);
+        assert_eq!((found[0].checksum.as_deref(), lost), (Some("AAAAAA=="), vec![]));
+    }
 }

@@ -52,7 +52,7 @@ pub fn routes(site: Site) -> impl Endpoint<Output = Response> {
     let api = OpenApiService::new((UploadsApi, FilesApi), "Partita", env!("CARGO_PKG_VERSION"));
     let coordinator = site.coordinator.clone();
     let mut routes = Route::new()
-        .nest("/", api.data(site.coordinator.clone()))
+        .nest_no_strip("/v1", api.data(site.coordinator.clone()))
         .at("/livez", get(poem::endpoint::make_sync(|_| json("{\"status\":\"alive\"}"))))
         .at("/readyz", get(poem::endpoint::make(move |_| ready(coordinator.clone()))))
         .at("/openapi.json", get(poem::endpoint::make_sync(move |_| json(text))))

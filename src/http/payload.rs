@@ -1,6 +1,7 @@
 //! JSON in and out. The framework tells bad syntax, an unknown field and a wrong type apart no more than its validators
 //! know 422, and builds a tree of every answer; so bodies are read and written here, by serde.
 
+use futures_util::StreamExt;
 use poem::http::header;
 use poem::{IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::Payload;
@@ -13,6 +14,8 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use super::problem::{Code, Problem};
 
 const JSON: &str = "application/json";
+/// How much of a body that is too large is taken in: a client that is still sending reads no answer.
+const MAX_SURPLUS: usize = 32 << 20;
 
 /// A request that is read from a JSON body.
 pub(super) trait FromBody: DeserializeOwned + Type {
@@ -64,18 +67,24 @@ impl<'a, T: FromBody> ApiExtractor<'a> for Body<T> {
 }
 
 async fn read(request: &Request, body: &mut RequestBody, limit: usize) -> Result<Vec<u8>, Problem> {
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("a body here has at most {limit} bytes"));
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let unreadable = || Problem::new(Code::MalformedJson, "the body could not be read to its end");
-    let body = body.take().map_err(|_| unreadable())?;
-    match body.into_bytes_limit(limit).await {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(too_large()),
-        Err(_) => Err(unreadable()),
+    let mut chunks = body.take().map_err(|_| unreadable())?.into_bytes_stream();
+    let mut raw = Vec::with_capacity(announced.unwrap_or(0).min(limit));
+    let mut length = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| unreadable())?;
+        length += chunk.len();
+        if length <= limit {
+            raw.extend_from_slice(&chunk);
+        } else if length > limit + MAX_SURPLUS {
+            break;
+        }
     }
+    if length > limit {
+        return Err(Problem::new(Code::BodyTooLarge, format!("a body here has at most {limit} bytes")));
+    }
+    Ok(raw)
 }
 
 fn is_json(content_type: &str) -> bool {

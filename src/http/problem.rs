@@ -139,11 +139,7 @@ impl Problem {
             return Problem::new(Code::MethodNotAllowed, "this path does not take this method");
         }
         if let Some(error) = error.downcast_ref::<ParseParamError>() {
-            return if error.name == "Idempotency-Key" {
-                Problem::new(Code::InvalidIdempotencyKey, "an idempotency key is 1 to 255 visible ASCII characters")
-            } else {
-                Problem::field(Code::InvalidRequest, error.name, "not a value of the right type")
-            };
+            return Problem::field(Code::InvalidRequest, error.name, "not a value of the right type");
         }
         if let Some(error) = error.downcast_ref::<ParsePathError>() {
             return Problem::field(Code::InvalidRequest, error.name, "not a value of the right type");
@@ -183,7 +179,10 @@ impl IntoResponse for Problem {
 
 impl From<Problem> for poem::Error {
     fn from(problem: Problem) -> Self {
-        poem::Error::from_response(problem.into_response())
+        let mut error = poem::Error::from_response(problem.clone().into_response());
+        // An error's own extensions take the place of its response's.
+        error.set_data(problem);
+        error
     }
 }
 

@@ -44,6 +44,7 @@ pub fn document() -> Value {
     document["components"]["schemas"]["FieldError"] = field_error();
     bounds(&mut document["components"]["schemas"]);
     let Some(paths) = document["paths"].as_object_mut() else { return document };
+    *paths = std::mem::take(paths).into_iter().map(|(path, item)| (camel_case(&path), item)).collect();
     for item in paths.values_mut().filter_map(Value::as_object_mut) {
         for operation in item.values_mut() {
             complete(operation);
@@ -129,7 +130,7 @@ fn problems(operation: &str) -> Vec<Code> {
             NEEDS_OPEN,
             REPORT,
             &[PartsMissing, PartsDiffer, KeyExists, ChecksumMismatch, InvalidSize, InvalidPartSize, InvalidFingerprint],
-            &[BatchTooLarge],
+            &[BatchTooLarge, ChecksumRequired],
         ],
         "signParts" => &[
             ANY,
@@ -247,7 +248,9 @@ fn tidy(value: &mut Value) {
             if let Some(Value::Array(parts)) = map.get_mut("allOf") {
                 parts.retain(|part| part.get("$ref").is_some() || part.get("type").is_some());
             }
-            if let Some(Value::Object(headers)) = map.get_mut("headers") {
+            // Only the framework writes names of headers in capitals.
+            let shouted = |headers: &Map<String, Value>| headers.keys().all(|name| *name == name.to_uppercase());
+            if let Some(Value::Object(headers)) = map.get_mut("headers").filter(|headers| headers.as_object().is_some_and(shouted)) {
                 *headers = std::mem::take(headers).into_iter().map(|(name, header)| (header_case(&name), header)).collect();
                 for header in headers.values_mut().filter_map(Value::as_object_mut) {
                     header.remove("deprecated");

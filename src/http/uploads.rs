@@ -1,5 +1,6 @@
 //! The operations on uploads and their parts: read, call the coordinator, render. No decisions.
 
+use poem::http::HeaderMap;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::{ApiResponse, OpenApi};
@@ -58,22 +59,24 @@ pub(super) enum AbortUploadAnswer {
     Aborted,
 }
 
-#[OpenApi(prefix_path = "/v1", tag = "Tag::Uploads")]
+#[OpenApi(prefix_path = "/v1")]
 impl UploadsApi {
     /// Begin an upload
     ///
     /// Fixes the plan and answers with the first part URLs. PUT the bytes of each, then complete the upload.
     /// An `Idempotency-Key` makes it safe to repeat.
-    #[oai(path = "/uploads", method = "post", operation_id = "createUpload")]
+    #[oai(path = "/uploads", method = "post", operation_id = "createUpload", tag = "Tag::Uploads")]
     async fn create_upload(
         &self,
         coordinator: Data<&Coordinator>,
         /// Makes a repetition of this request the same request, for 24 hours: up to 255 visible ASCII characters
         #[oai(name = "Idempotency-Key")]
-        idempotency_key: Header<Option<String>>,
+        _idempotency_key: Header<Option<String>>,
+        // The framework takes an unreadable header for none at all.
+        headers: &HeaderMap,
         body: Body<CreateUploadRequest>,
     ) -> poem::Result<CreateUploadAnswer> {
-        let key = idempotency_key.0.map(|key| read_key(key, &body.raw)).transpose()?;
+        let key = read_key(headers, &body.raw)?;
         let creation = coordinator.create(caller(), body.value.try_into()?, key).await?;
         let location = format!("/v1/uploads/{}", creation.snapshot.upload.id);
         let replayed = creation.replayed.then(|| "true".to_owned());
@@ -83,7 +86,7 @@ impl UploadsApi {
     /// List uploads
     ///
     /// The caller's uploads, newest first.
-    #[oai(path = "/uploads", method = "get", operation_id = "listUploads")]
+    #[oai(path = "/uploads", method = "get", operation_id = "listUploads", tag = "Tag::Uploads")]
     async fn list_uploads(
         &self,
         coordinator: Data<&Coordinator>,
@@ -116,7 +119,7 @@ impl UploadsApi {
     /// Get an upload
     ///
     /// The upload as it is now. One with `autoComplete` is completed here once S3 holds every part.
-    #[oai(path = "/uploads/:upload_id", method = "get", operation_id = "getUpload")]
+    #[oai(path = "/uploads/:upload_id", method = "get", operation_id = "getUpload", tag = "Tag::Uploads")]
     async fn get_upload(
         &self,
         coordinator: Data<&Coordinator>,
@@ -129,7 +132,7 @@ impl UploadsApi {
     /// Abort an upload
     ///
     /// Gives it up, for good. Repeating it is harmless.
-    #[oai(path = "/uploads/:upload_id", method = "delete", operation_id = "abortUpload")]
+    #[oai(path = "/uploads/:upload_id", method = "delete", operation_id = "abortUpload", tag = "Tag::Uploads")]
     async fn abort_upload(
         &self,
         coordinator: Data<&Coordinator>,
@@ -144,7 +147,7 @@ impl UploadsApi {
     ///
     /// Makes the object of its parts and proves it. What was not recorded is asked of S3. Repeating it after success gives
     /// the same answer.
-    #[oai(path = "/uploads/:upload_id/complete", method = "post", operation_id = "completeUpload")]
+    #[oai(path = "/uploads/:upload_id/complete", method = "post", operation_id = "completeUpload", tag = "Tag::Uploads")]
     async fn complete_upload(
         &self,
         coordinator: Data<&Coordinator>,
@@ -245,13 +248,19 @@ impl UploadsApi {
     }
 }
 
-fn read_key(key: String, body: &[u8]) -> Result<IdempotencyKey, Problem> {
-    if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+fn read_key(headers: &HeaderMap, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let key = match (keys.next(), keys.next()) {
+        (None, _) => return Ok(None),
+        (Some(key), None) => key.to_str().ok().filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic())),
+        (Some(_), Some(_)) => None,
+    };
+    let Some(key) = key.filter(|key| (1..=255).contains(&key.len())) else {
         return Err(Problem::new(Code::InvalidIdempotencyKey, "an idempotency key is 1 to 255 visible ASCII characters"));
-    }
+    };
     // Compared as JSON: neither white space nor the order of fields makes another request.
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    Ok(IdempotencyKey { key, request_hash: Sha256::digest(canonical(&value)).into() })
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: Sha256::digest(canonical(&value)).into() }))
 }
 
 /// The same text for the same JSON, whatever the order of its fields.

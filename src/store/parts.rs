@@ -40,8 +40,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Takes in what S3 listed from `listed_from` on: records `found` where nothing is recorded by now, and forgets each of
-    /// `lost` unless it was recorded again since.
+    /// Takes in what S3 listed from `listed_from` on: records `found` where nothing is recorded by now, adds the checksum
+    /// where the same part is recorded without, and forgets each of `lost` unless it was recorded again since.
     ///
     /// # Errors
     /// [`Error::Moved`] unless the upload is open and not yet expired; then nothing changes.
@@ -64,7 +64,8 @@ impl Store {
                 .await?;
         }
         let mut keep = OnConflict::columns([Column::UploadId, Column::PartNumber]);
-        keep.do_nothing();
+        keep.update_column(Column::Checksum)
+            .action_and_where(Expr::cust("parts.checksum IS NULL AND parts.etag = excluded.etag"));
         insert(&transaction, &upload, found, &keep).await?;
         Ok(transaction.commit().await?)
     }

@@ -258,7 +258,7 @@ pub enum Invalid {
     #[error("{0}")]
     Checksum(&'static str),
     /// The upload has part checksums, and this part came without.
-    #[error("each part of this upload is signed with its checksum: give items with a checksum each")]
+    #[error("each part of this upload has a checksum: give it with each part")]
     ChecksumRequired,
     /// Not metadata.
     #[error("{0}")]

@@ -69,7 +69,7 @@ pub fn check_content_type(value: &str) -> Result<(), Invalid> {
         return refuse("a content type is printable ASCII");
     }
     match value.parse::<mime::Mime>() {
-        Ok(mime) if mime.type_() != mime::STAR && mime.subtype() != mime::STAR => Ok(()),
+        Ok(mime) if mime.type_() != mime::STAR && mime.subtype() != mime::STAR && mime.subtype() != "" => Ok(()),
         _ => refuse("not a media type such as text/plain"),
     }
 }

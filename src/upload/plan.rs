@@ -142,7 +142,7 @@ mod tests {
             (64_000 * MIB, None, 64 * MIB, 1_000, 64 * MIB),
             (640_000 * MIB, None, 64 * MIB, 10_000, 64 * MIB),
             (640_000 * MIB + 1, None, 65 * MIB, 9_847, 10 * MIB + 1),
-            (FIVE_TIB, None, 525 * MIB, 9_987, 130 * MIB),
+            (FIVE_TIB, None, 525 * MIB, 9_987, 230 * MIB),
             (AWS_LARGEST, None, MAX_PART_SIZE, 10_000, MAX_PART_SIZE),
             (MIN_PART_SIZE, Some(MIN_PART_SIZE), MIN_PART_SIZE, 1, MIN_PART_SIZE),
             (MIN_PART_SIZE + 1, Some(MIN_PART_SIZE), MIN_PART_SIZE, 2, 1),

@@ -42,7 +42,7 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let segments: Vec<&str> = path.split('/').collect();
     let matches = |pattern: &str| {
         let pattern: Vec<&str> = pattern.split('/').collect();
-        pattern.len() == segments.len() && pattern.iter().zip(&segments).all(|(p, s)| p.starts_with('{') || p == s)
+        pattern.len() == segments.len() && pattern.iter().zip(&segments).all(|(p, s)| (p.starts_with('{') && !s.is_empty()) || p == s)
     };
     let paths = DOCUMENT["paths"].as_object()?;
     let (_, item) = paths.iter().find(|(pattern, _)| matches(pattern))?;

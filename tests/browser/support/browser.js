@@ -21,7 +21,7 @@ export async function openDemo(t, service, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   const demo = new Demo(context, page, service);
-  await page.goto(service.url + (process.env.DEMO_PATH ?? ""));
+  await page.goto(service.url);
   return demo;
 }
 
