@@ -189,7 +189,8 @@ pub fn lock(folder: &Path) -> Result<File, StartError> {
 
 /// Whether anything of this process lies in the folder.
 pub fn uses_data_dir(settings: &Settings) -> bool {
-    settings.s3.bucket.is_none() || settings.database_url.as_ref().is_none_or(|url| url.expose_secret().starts_with("sqlite:"))
+    settings.s3.bucket.is_none()
+        || settings.database_url.as_ref().is_none_or(|url| url.expose_secret().starts_with("sqlite:"))
 }
 
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
@@ -200,7 +201,10 @@ fn local_address(listener: &TcpListener, asked: SocketAddr, setting: &'static st
     listener.local_addr().map_err(|reason| StartError::Listen { address: asked, setting, reason })
 }
 
-async fn start_embedded_s3(settings: &Settings, service: SocketAddr) -> Result<(Bucket, SocketAddr, Running), StartError> {
+async fn start_embedded_s3(
+    settings: &Settings,
+    service: SocketAddr,
+) -> Result<(Bucket, SocketAddr, Running), StartError> {
     let unusable = |reason| StartError::Folder { folder: settings.data_dir.clone(), reason };
     let listener = listen(settings.embedded_s3.listen, "embedded_s3.listen").await?;
     let address = local_address(&listener, settings.embedded_s3.listen, "embedded_s3.listen")?;
@@ -238,7 +242,11 @@ async fn start_embedded_s3(settings: &Settings, service: SocketAddr) -> Result<(
 /// Lets pages of the service itself, and of the allowed origins, talk to the embedded S3.
 fn cors(service: SocketAddr, mut origins: Vec<String>) -> CorsRule {
     let port = service.port();
-    origins.extend([format!("http://{service}"), format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}")]);
+    origins.extend([
+        format!("http://{service}"),
+        format!("http://localhost:{port}"),
+        format!("http://127.0.0.1:{port}"),
+    ]);
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     CorsRule {
         allowed_origins: origins,
@@ -265,7 +273,9 @@ struct StoredKeys {
 impl Keys {
     /// Those of the settings, else those of an earlier start, else new ones, kept in the folder for its owner alone.
     fn of(settings: &Settings) -> io::Result<Keys> {
-        if let (Some(access_key), Some(secret_key)) = (&settings.embedded_s3.access_key, &settings.embedded_s3.secret_key) {
+        if let (Some(access_key), Some(secret_key)) =
+            (&settings.embedded_s3.access_key, &settings.embedded_s3.secret_key)
+        {
             return Ok(Keys { access_key: access_key.clone(), secret_key: secret_key.clone() });
         }
         let path = settings.data_dir.join("embedded-s3-keys.json");

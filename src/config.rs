@@ -252,9 +252,17 @@ impl Settings {
             None => builder.add_source(File::new(DEFAULT_FILE, FileFormat::Toml).required(false)),
         };
         for (name, is_list) in NAMES {
-            let Some(value) = environment(&variable(name)) else { continue };
+            let Some(value) = environment(&variable(name)) else {
+                continue;
+            };
             let value: Value = if is_list {
-                value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>().into()
+                value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+                    .into()
             } else {
                 value.into()
             };
@@ -284,7 +292,8 @@ impl Settings {
                 return invalid(name, "1 second to 7 days");
             }
         }
-        if self.cacheable_window < Duration::from_secs(60) || self.cacheable_window > Duration::from_secs(6 * 24 * 3600) {
+        if self.cacheable_window < Duration::from_secs(60) || self.cacheable_window > Duration::from_secs(6 * 24 * 3600)
+        {
             return invalid("cacheable_window", "1 minute to 6 days");
         }
         if self.upload_idle_ttl < Duration::from_secs(60) {
@@ -347,8 +356,10 @@ impl S3 {
         }
         let prefix = self.prefix();
         let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
-        let is_path = prefix.starts_with('/') || prefix.contains("//") || prefix.split('/').any(|s| s == "." || s == "..");
-        if !prefix.is_empty() && (!prefix.ends_with('/') || is_path || prefix.len() > 256 || !prefix.bytes().all(sound)) {
+        let is_path =
+            prefix.starts_with('/') || prefix.contains("//") || prefix.split('/').any(|s| s == "." || s == "..");
+        if !prefix.is_empty() && (!prefix.ends_with('/') || is_path || prefix.len() > 256 || !prefix.bytes().all(sound))
+        {
             return invalid("s3.prefix", "letters, digits and - . _ / only, ending with /, not beginning with it");
         }
         let largest = self.capabilities().max_object_size;
@@ -400,7 +411,9 @@ impl StoreKind {
                 full_object_checksum: FullObjectChecksum::Computed,
                 upload_life: None,
             },
-            StoreKind::R2 => Capabilities { conditional_completion: true, upload_life: Some(6 * 24 * HOUR), ..elsewhere },
+            StoreKind::R2 => {
+                Capabilities { conditional_completion: true, upload_life: Some(6 * 24 * HOUR), ..elsewhere }
+            }
             StoreKind::Minio => Capabilities {
                 full_object_checksum: FullObjectChecksum::Told,
                 upload_life: Some(23 * HOUR),
@@ -465,7 +478,12 @@ mod tests {
         };
         let settings = Settings::load(
             None,
-            |variable| NAMES.iter().find(|(name, _)| super::variable(name) == variable).map(|(name, _)| samples(name).to_owned()),
+            |variable| {
+                NAMES
+                    .iter()
+                    .find(|(name, _)| super::variable(name) == variable)
+                    .map(|(name, _)| samples(name).to_owned())
+            },
             &[],
         )
         .expect("settings");
@@ -479,13 +497,16 @@ mod tests {
     #[test]
     fn flags_beat_the_environment_which_beats_the_file() {
         let path = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
-        std::fs::write(path.path(), "part_url_ttl = '1m'\ndownload_url_ttl = '1m'\ncomplete_wait = '1m'").expect("written");
+        std::fs::write(path.path(), "part_url_ttl = '1m'\ndownload_url_ttl = '1m'\ncomplete_wait = '1m'")
+            .expect("written");
         let environment = |name: &str| match name {
             "PARTITA_DOWNLOAD_URL_TTL" | "PARTITA_COMPLETE_WAIT" => Some("2m".to_owned()),
             _ => None,
         };
-        let settings = Settings::load(Some(path.path()), environment, &[("complete_wait", "3m".into())]).expect("settings");
-        let minutes = [settings.part_url_ttl, settings.download_url_ttl, settings.complete_wait].map(|ttl| ttl.as_secs() / 60);
+        let settings =
+            Settings::load(Some(path.path()), environment, &[("complete_wait", "3m".into())]).expect("settings");
+        let minutes =
+            [settings.part_url_ttl, settings.download_url_ttl, settings.complete_wait].map(|ttl| ttl.as_secs() / 60);
         assert_eq!(minutes, [1, 2, 3]);
     }
 

@@ -67,12 +67,21 @@ fn each_outside_world_is_known_by_one_module() {
 #[test]
 fn data_flows_one_way() {
     for (name, code) in sources() {
-        let Some((place, allowed)) = DIRECTION.iter().find(|(place, _)| name.starts_with(place)) else { continue };
+        let Some((place, allowed)) = DIRECTION.iter().find(|(place, _)| name.starts_with(place)) else {
+            continue;
+        };
         for (at, _) in code.match_indices("crate::") {
             let rest = &code[at + "crate::".len()..];
             let list = rest.strip_prefix('{').map_or_else(
                 || vec![rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default()],
-                |list| list.split('}').next().unwrap_or_default().split(',').map(|item| item.trim().split("::").next().unwrap_or_default()).collect(),
+                |list| {
+                    list.split('}')
+                        .next()
+                        .unwrap_or_default()
+                        .split(',')
+                        .map(|item| item.trim().split("::").next().unwrap_or_default())
+                        .collect()
+                },
             );
             for module in list.into_iter().filter(|module| !module.is_empty()) {
                 assert!(allowed.contains(&module), "{name} names crate::{module}; {place} may name {allowed:?}");

@@ -17,7 +17,10 @@ async fn ten_thousand_parts_are_created_signed_recorded_and_listed(service: Serv
     let signed = signed["partUrls"].as_array().expect("part URLs");
     assert_eq!(signed.len(), 10_000);
     let last = &signed[9_999];
-    assert_eq!((last["partNumber"].as_i64(), last["offset"].as_i64(), last["size"].as_i64()), (Some(10_000), Some(size - 5 * MIB), Some(5 * MIB)));
+    assert_eq!(
+        (last["partNumber"].as_i64(), last["offset"].as_i64(), last["size"].as_i64()),
+        (Some(10_000), Some(size - 5 * MIB), Some(5 * MIB))
+    );
     let distinct: std::collections::HashSet<&str> = signed.iter().filter_map(|part| part["url"].as_str()).collect();
     assert_eq!(distinct.len(), 10_000);
     let too_many: Vec<_> = (0..10_001).map(|_| json!({ "partNumber": 1 })).collect();
@@ -62,7 +65,11 @@ async fn sizes_at_every_border_have_the_right_plan_or_the_right_refusal() {
         (largest, 5_120 * MIB, 10_000),
     ] {
         let (_, upload, urls) = api.create(json!({ "filename": "x", "size": size, "partUrls": { "count": 1 } })).await;
-        assert_eq!((upload["partSize"].as_i64(), upload["partCount"].as_i64()), (Some(part_size), Some(part_count)), "{size}");
+        assert_eq!(
+            (upload["partSize"].as_i64(), upload["partCount"].as_i64()),
+            (Some(part_size), Some(part_count)),
+            "{size}"
+        );
         assert_eq!(urls.len() as i64, part_count.min(1), "{size}");
     }
     let create = async |body| api.post("/v1/uploads", body).await;
@@ -76,7 +83,11 @@ async fn sizes_at_every_border_have_the_right_plan_or_the_right_refusal() {
     let most = 10_000 * 5 * MIB;
     create(json!({ "filename": "x", "size": most + 1, "partSize": 5 * MIB })).await.problem(422, "invalid-part-size");
     assert_eq!(api.create(json!({ "filename": "x", "size": most, "partSize": 5 * MIB })).await.1["partCount"], 10_000);
-    assert_eq!(api.get("/v1/uploads?limit=1000").await.ok(200)["items"].as_array().map(Vec::len), Some(10), "a refusal leaves nothing");
+    assert_eq!(
+        api.get("/v1/uploads?limit=1000").await.ok(200)["items"].as_array().map(Vec::len),
+        Some(10),
+        "a refusal leaves nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +95,8 @@ async fn the_largest_object_is_the_stores() {
     let service = Service::with(|settings| settings.s3.capabilities.max_object_size = Some(100 * MIB)).await;
     let api = &service.api;
     api.create(json!({ "filename": "x", "size": 100 * MIB })).await;
-    let refused = api.post("/v1/uploads", json!({ "filename": "x", "size": 100 * MIB + 1 })).await.problem(413, "file-too-large");
+    let refused =
+        api.post("/v1/uploads", json!({ "filename": "x", "size": 100 * MIB + 1 })).await.problem(413, "file-too-large");
     assert_eq!(refused["maxSize"].as_i64(), Some(100 * MIB));
     // A stream reserves whole parts.
     let (id, ..) = api.create(json!({ "filename": "x", "partSize": 30 * MIB })).await;

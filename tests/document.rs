@@ -5,7 +5,8 @@ use serde_json::Value;
 
 #[test]
 fn the_committed_document_is_what_the_code_says() {
-    let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json")).expect("openapi.json");
+    let committed =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json")).expect("openapi.json");
     let generated = serde_json::to_string_pretty(&document()).expect("JSON") + "\n";
     assert!(committed == generated, "openapi/openapi.json is stale: cargo run -- openapi > openapi/openapi.json");
 }
@@ -18,7 +19,8 @@ async fn the_service_serves_the_same_document() {
 
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().expect("paths");
-    let items = paths.iter().flat_map(|(path, item)| item.as_object().expect("an item").iter().map(move |(m, o)| (path, m, o)));
+    let items =
+        paths.iter().flat_map(|(path, item)| item.as_object().expect("an item").iter().map(move |(m, o)| (path, m, o)));
     items.map(|(path, method, operation)| (format!("{method} {path}"), operation)).collect()
 }
 
@@ -74,7 +76,8 @@ async fn the_docs_and_the_demo_work_without_any_other_host() {
     let service = crate::support::Service::on_sqlite().await;
     let get = async |path: &str| {
         let response = service.api.http.get(format!("{}{path}", service.api.base)).send().await.expect("an answer");
-        let policy = response.headers().get("content-security-policy").map(|value| value.to_str().expect("text").to_owned());
+        let policy =
+            response.headers().get("content-security-policy").map(|value| value.to_str().expect("text").to_owned());
         let etag = response.headers().get("etag").map(|value| value.to_str().expect("text").to_owned());
         (response.status().as_u16(), policy, etag, response.text().await.expect("text"))
     };
@@ -85,9 +88,12 @@ async fn the_docs_and_the_demo_work_without_any_other_host() {
         assert!(policy.expect("a policy").starts_with("default-src 'self'"), "{page}");
         assert!(!text.contains("http://") && !text.contains("https://"), "{page} asks another host");
         let etag = etag.expect("an ETag");
-        let again = service.api.http.get(format!("{}{page}", service.api.base)).header("if-none-match", etag).send().await;
+        let again =
+            service.api.http.get(format!("{}{page}", service.api.base)).header("if-none-match", etag).send().await;
         assert_eq!(again.expect("an answer").status(), 304, "{page}");
-        let links = text.split(['"', '\'']).filter(|link| link.ends_with(".js") || link.ends_with(".css") || link.ends_with(".svg"));
+        let links = text
+            .split(['"', '\''])
+            .filter(|link| link.ends_with(".js") || link.ends_with(".css") || link.ends_with(".svg"));
         for link in links {
             let path = format!("{page}{}", link.trim_start_matches("./").trim_start_matches('/'));
             let path = if link.starts_with('/') { link.to_owned() } else { path };

@@ -18,25 +18,39 @@ async fn a_file_is_had_again_by_links_that_end(service: Service) {
         ids.push(id);
     }
     let file = api.get(&format!("/v1/files/{}", ids[0])).await.ok(200);
-    assert_eq!((file["id"].as_str(), file["visibility"].as_str(), file["owner"].as_str()), (Some(ids[0].as_str()), Some("private"), Some("local")));
+    assert_eq!(
+        (file["id"].as_str(), file["visibility"].as_str(), file["owner"].as_str()),
+        (Some(ids[0].as_str()), Some("private"), Some("local"))
+    );
     assert_eq!(file["sharedWith"], json!([]));
 
     let link = async |id: &str, query: &str| api.get(&format!("/v1/files/{id}/download-url?{query}")).await.ok(200);
     let fetch = async |link: &serde_json::Value| {
         let url = link["url"].as_str().expect("a URL");
         let response = api.http.get(url).send().await.expect("an answer");
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
         (response.status().as_u16(), header("content-disposition"), header("cache-control"))
     };
     let short = link(&ids[0], "").await;
     assert!(short["url"].as_str().is_some_and(|url| url.contains("X-Amz-Expires=60&")), "short by default");
     assert_eq!(fetch(&short).await, (200, "attachment; filename=\"a.png\"".into(), String::new()));
-    assert!(link(&ids[0], "ttlSeconds=3600").await["url"].as_str().is_some_and(|url| url.contains("X-Amz-Expires=3600&")));
+    assert!(
+        link(&ids[0], "ttlSeconds=3600").await["url"].as_str().is_some_and(|url| url.contains("X-Amz-Expires=3600&"))
+    );
     assert_eq!(fetch(&link(&ids[0], "disposition=inline").await).await.1, "inline; filename=\"a.png\"");
-    assert_eq!(fetch(&link(&ids[1], "disposition=inline").await).await.1, "attachment; filename=\"a.html\"", "it could run script");
+    assert_eq!(
+        fetch(&link(&ids[1], "disposition=inline").await).await.1,
+        "attachment; filename=\"a.html\"",
+        "it could run script"
+    );
 
     let cacheable = link(&ids[0], "cacheable=true").await;
-    assert_eq!(fetch(&cacheable).await, (200, "attachment; filename=\"a.png\"".into(), "private, max-age=86400, immutable".into()));
+    assert_eq!(
+        fetch(&cacheable).await,
+        (200, "attachment; filename=\"a.png\"".into(), "private, max-age=86400, immutable".into())
+    );
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(link(&ids[0], "cacheable=true").await["url"], cacheable["url"], "the same URL within the window");
     assert_ne!(link(&ids[0], "").await["url"], short["url"]);

@@ -23,19 +23,26 @@ async fn a_repeated_creation_gives_the_same_upload(service: Service) {
     assert_eq!(first.header("idempotency-replayed"), None);
     let first = first.ok(201);
     let raw = api.http.post(format!("{}/v1/uploads", api.base)).header("idempotency-key", "k");
-    let again = api.send(raw.header("content-type", "application/json").body("{ \"size\": 5,\n \"filename\": \"x\" }")).await;
+    let again =
+        api.send(raw.header("content-type", "application/json").body("{ \"size\": 5,\n \"filename\": \"x\" }")).await;
     assert_eq!((again.header("idempotency-replayed"), again.header("location").is_some()), (Some("true"), true));
     let again = again.ok(201);
     assert_eq!(again["upload"]["id"], first["upload"]["id"]);
     assert_eq!(again["partUrls"].as_array().map(Vec::len), Some(1), "fresh part URLs, for it is open");
     create(api, "k", json!({ "filename": "x", "size": 6 })).await.problem(422, "idempotency-key-reused");
-    assert_ne!(create(api, "other", json!({ "filename": "x", "size": 5 })).await.ok(201)["upload"]["id"], first["upload"]["id"]);
+    assert_ne!(
+        create(api, "other", json!({ "filename": "x", "size": 5 })).await.ok(201)["upload"]["id"],
+        first["upload"]["id"]
+    );
 
     let id = first["upload"]["id"].as_str().expect("an id");
     api.put_parts(first["partUrls"].as_array().expect("part URLs"), b"hello").await;
     api.complete(id, None).await.ok(200);
     let ended = create(api, "k", json!({ "filename": "x", "size": 5 })).await.ok(201);
-    assert_eq!((ended["upload"]["state"].as_str(), ended["partUrls"].as_array().map(Vec::len)), (Some("completed"), Some(0)));
+    assert_eq!(
+        (ended["upload"]["state"].as_str(), ended["partUrls"].as_array().map(Vec::len)),
+        (Some("completed"), Some(0))
+    );
 
     for bad in ["", "a b", "schlüssel", &"k".repeat(256)] {
         create(api, bad, json!({ "filename": "x", "size": 5 })).await.problem(400, "invalid-idempotency-key");
@@ -50,7 +57,9 @@ async fn a_hundred_racing_creations_make_one_upload(service: Service) {
     let mut racing = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let api = service.api.clone();
-        racing.spawn(async move { create(&api, "race", json!({ "filename": "x", "size": 5, "partUrls": { "count": 0 } })).await });
+        racing.spawn(async move {
+            create(&api, "race", json!({ "filename": "x", "size": 5, "partUrls": { "count": 0 } })).await
+        });
     }
     let mut ids = std::collections::HashSet::new();
     for reply in racing.join_all().await {

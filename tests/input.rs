@@ -70,13 +70,17 @@ async fn a_bad_creation_is_refused_and_leaves_nothing(service: Service) {
         api.send(request).await
     };
     let sound = || json!({ "filename": "x", "size": 5 }).to_string().into_bytes();
-    for raw in ["", "{", "{\"filename\": \"x\"", "{\"filename\": \"\\ud800\"}", "nul", "{} {}", "{\"filename\": \"\u{1}\"}"] {
+    for raw in
+        ["", "{", "{\"filename\": \"x\"", "{\"filename\": \"\\ud800\"}", "nul", "{} {}", "{\"filename\": \"\u{1}\"}"]
+    {
         let code = send(raw.into(), "application/json").await.body["code"].clone();
         assert!(code == "malformed-json" || raw == "{} {}", "{raw:?} → {code}");
     }
     send(vec![0xff, 0xfe], "application/json").await.problem(400, "malformed-json");
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    send(format!("{{\"filename\":\"x\",\"metadata\":{deep}}}").into(), "application/json").await.problem(400, "invalid-request");
+    send(format!("{{\"filename\":\"x\",\"metadata\":{deep}}}").into(), "application/json")
+        .await
+        .problem(400, "invalid-request");
     send(deep.into(), "application/json").await.problem(400, "invalid-request");
     send(b"{\"filename\":\"x\",\"filename\":\"y\"}".to_vec(), "application/json").await.problem(400, "invalid-request");
     send(sound(), "text/plain").await.problem(415, "unsupported-media-type");
@@ -87,7 +91,9 @@ async fn a_bad_creation_is_refused_and_leaves_nothing(service: Service) {
     let large = json!({ "filename": "x".repeat(2 << 20) }).to_string();
     send(large.clone().into(), "application/json").await.problem(413, "body-too-large");
     // Without a Content-Length the service counts for itself.
-    let chunks = futures_util::stream::iter(large.into_bytes().chunks(65_536).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>());
+    let chunks = futures_util::stream::iter(
+        large.into_bytes().chunks(65_536).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>(),
+    );
     let chunked = api.http.post(format!("{}/v1/uploads", api.base)).header("content-type", "application/json");
     api.send(chunked.body(reqwest::Body::wrap_stream(chunks))).await.problem(413, "body-too-large");
 
@@ -125,7 +131,8 @@ async fn bad_parts_are_refused_and_nothing_is_recorded(service: Service) {
     for (body, status, code) in sign {
         api.post(&format!("{path}/part-urls"), body).await.problem(status, code);
     }
-    let refused = api.post(&format!("{path}/part-urls"), json!({ "parts": "4" })).await.problem(422, "invalid-part-number");
+    let refused =
+        api.post(&format!("{path}/part-urls"), json!({ "parts": "4" })).await.problem(422, "invalid-part-number");
     assert_eq!(refused["partCount"], 3);
 
     let good = json!({ "partNumber": 1, "etag": "x" });
@@ -177,7 +184,18 @@ async fn unknown_and_malformed_ids_are_the_same_answer(service: Service) {
     service.sql(&format!("UPDATE uploads SET owner = 'another' WHERE id = {}", service.literal(&id))).await;
     let mut answers = std::collections::HashSet::new();
     let unknown = "01998f4e-7a10-7cc3-98c4-dc0c0c07398f";
-    for id in [&id, unknown, "00000000-0000-0000-0000-000000000000", "x", "1", "..", "%00", "%2f", &id.to_uppercase(), &id.replace('-', "")] {
+    for id in [
+        &id,
+        unknown,
+        "00000000-0000-0000-0000-000000000000",
+        "x",
+        "1",
+        "..",
+        "%00",
+        "%2f",
+        &id.to_uppercase(),
+        &id.replace('-', ""),
+    ] {
         let path = format!("/v1/uploads/{id}");
         let mut replies = vec![api.get(&path).await, api.delete(&path).await, api.get(&format!("{path}/parts")).await];
         replies.push(api.post(&format!("{path}/part-urls"), json!({ "parts": "1" })).await);
@@ -225,7 +243,8 @@ async fn the_frameworks_own_errors_are_problem_documents_too() {
         assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
         reply.problem(405, "method-not-allowed");
     }
-    let accept = async |value: &str| api.send(api.http.get(format!("{}/v1/uploads", api.base)).header("accept", value)).await;
+    let accept =
+        async |value: &str| api.send(api.http.get(format!("{}/v1/uploads", api.base)).header("accept", value)).await;
     accept("text/html").await.problem(406, "not-acceptable");
     accept("application/json;q=0, text/html").await.problem(406, "not-acceptable");
     for value in ["*/*", "application/*", "text/html, application/json;q=0.1", "application/problem+json"] {

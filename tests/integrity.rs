@@ -20,7 +20,9 @@ fn crc64nvme(bytes: &[u8]) -> String {
 fn part_checksum(algorithm: &str, bytes: &[u8]) -> String {
     match algorithm {
         "CRC64NVME" => crc64nvme(bytes),
-        "CRC32C" => STANDARD.encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes()),
+        "CRC32C" => {
+            STANDARD.encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes())
+        }
         _ => STANDARD.encode(Sha256::digest(bytes)),
     }
 }
@@ -45,8 +47,16 @@ async fn a_file_with_the_right_checksum_is_verified(service: Service) {
     let (id, _, urls) = api.create(json!({ "filename": "x", "size": bytes.len() })).await;
     api.put_parts(&urls, &bytes).await;
     let completed = api.complete(&id, None).await.ok(200);
-    assert_eq!(completed["object"]["checksum"], json!({ "algorithm": "CRC64NVME", "value": crc64nvme(&bytes) }), "nothing was compared");
-    let (id, ..) = api.create(json!({ "filename": "x", "size": 0, "checksum": { "algorithm": "CRC64NVME", "value": crc64nvme(b"") } })).await;
+    assert_eq!(
+        completed["object"]["checksum"],
+        json!({ "algorithm": "CRC64NVME", "value": crc64nvme(&bytes) }),
+        "nothing was compared"
+    );
+    let (id, ..) = api
+        .create(
+            json!({ "filename": "x", "size": 0, "checksum": { "algorithm": "CRC64NVME", "value": crc64nvme(b"") } }),
+        )
+        .await;
     assert_eq!(api.complete(&id, None).await.ok(200)["object"]["checksum"]["verified"], true);
 }
 
@@ -73,8 +83,13 @@ async fn parts_with_checksums_are_enforced_by_s3(service: Service) {
     let bytes = file(9 * MIB);
     let halves = [&bytes[..8 * MIB as usize], &bytes[8 * MIB as usize..]];
     for algorithm in ["CRC64NVME", "CRC32C", "SHA256"] {
-        let (id, upload, urls) = api.create(json!({ "filename": "x", "size": bytes.len(), "partChecksum": algorithm })).await;
-        assert_eq!((upload["partChecksum"].as_str(), urls.len()), (Some(algorithm), 0), "each part's URL needs its checksum");
+        let (id, upload, urls) =
+            api.create(json!({ "filename": "x", "size": bytes.len(), "partChecksum": algorithm })).await;
+        assert_eq!(
+            (upload["partChecksum"].as_str(), urls.len()),
+            (Some(algorithm), 0),
+            "each part's URL needs its checksum"
+        );
         let path = format!("/v1/uploads/{id}");
         let sign = async |body: Value| api.post(&format!("{path}/part-urls"), body).await;
         sign(json!({ "parts": "1" })).await.problem(422, "checksum-required");
@@ -110,7 +125,11 @@ async fn parts_with_checksums_are_enforced_by_s3(service: Service) {
         let stored = &completed["object"]["checksum"];
         assert_eq!(stored["algorithm"], algorithm);
         assert_eq!(stored["verified"] == true, algorithm == "CRC64NVME", "{stored}");
-        assert_eq!(stored["value"].as_str().is_some_and(|value| value.ends_with("-2")), algorithm == "SHA256", "{stored}");
+        assert_eq!(
+            stored["value"].as_str().is_some_and(|value| value.ends_with("-2")),
+            algorithm == "SHA256",
+            "{stored}"
+        );
         assert!(api.download(&id).await.1 == bytes);
     }
 }

@@ -33,13 +33,18 @@ async fn an_upload_goes_from_create_to_download(service: Service) {
     assert_eq!(upload["state"], "open");
     assert_eq!((upload["partCount"].as_i64(), urls.len()), (Some(3), 3));
     assert_eq!(upload["key"], format!("uploads/{id}/Ferien-S-d.mov"));
-    assert!(urls.iter().all(|url| url["method"] == "PUT" && url["expiresInSeconds"].as_i64().is_some_and(|s| (1..=900).contains(&s))));
+    assert!(
+        urls.iter()
+            .all(|url| url["method"] == "PUT"
+                && url["expiresInSeconds"].as_i64().is_some_and(|s| (1..=900).contains(&s)))
+    );
     let reports = api.put_parts(&urls, &bytes).await;
     let path = format!("/v1/uploads/{id}");
     let recorded = api.put(&format!("{path}/parts"), json!({ "parts": &reports[..2] })).await.ok(200);
     assert_eq!(recorded["recordedBytes"].as_i64(), Some(16 * MIB));
     assert_eq!(api.get(&path).await.ok(200)["missingParts"], "3");
-    let part = api.put(&format!("{path}/parts/3"), json!({ "etag": reports[2]["etag"], "size": 4 * MIB + 5 })).await.ok(200);
+    let part =
+        api.put(&format!("{path}/parts/3"), json!({ "etag": reports[2]["etag"], "size": 4 * MIB + 5 })).await.ok(200);
     assert_eq!((part["partNumber"].as_i64(), part["size"].as_i64()), (Some(3), Some(4 * MIB + 5)));
 
     let completed = api.complete(&id, None).await.ok(200);
@@ -96,9 +101,13 @@ async fn an_upload_completes_without_a_recorded_etag(service: Service) {
 
 async fn an_empty_file_is_an_object(service: Service) {
     let api = &service.api;
-    let (id, upload, urls) = api.create(json!({ "filename": "empty.txt", "size": 0, "contentType": "text/plain" })).await;
+    let (id, upload, urls) =
+        api.create(json!({ "filename": "empty.txt", "size": 0, "contentType": "text/plain" })).await;
     assert_eq!((upload["partCount"].as_i64(), urls.len(), upload["missingParts"].as_str()), (Some(0), 0, Some("")));
-    let refused = api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1" })).await.problem(422, "invalid-part-number");
+    let refused = api
+        .post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1" }))
+        .await
+        .problem(422, "invalid-part-number");
     assert_eq!(refused["partCount"], 0);
     api.call("POST", &format!("/v1/uploads/{id}/sync"), None).await.ok(200);
     let completed = api.complete(&id, None).await.ok(200);
@@ -115,7 +124,8 @@ async fn a_file_of_unknown_size_is_completed_with_its_size(service: Service) {
     assert!(upload.get("size").is_none() && upload.get("partCount").is_none() && upload.get("missingParts").is_none());
     assert!(urls.is_empty(), "part URLs only on request");
     let path = format!("/v1/uploads/{id}");
-    let items = json!({ "items": [{ "partNumber": 1 }, { "partNumber": 2 }, { "partNumber": 3, "size": 2 * MIB + 7 }] });
+    let items =
+        json!({ "items": [{ "partNumber": 1 }, { "partNumber": 2 }, { "partNumber": 3, "size": 2 * MIB + 7 }] });
     let signed = api.post(&format!("{path}/part-urls"), items).await.ok(200);
     api.put_parts(signed["partUrls"].as_array().expect("part URLs"), &bytes).await;
     let too_long = json!({ "items": [{ "partNumber": 4, "size": 5 * MIB + 1 }] });
@@ -157,7 +167,11 @@ async fn uploads_are_listed_newest_first(service: Service) {
     let fingerprint = "p1-5-0123456789abcdef";
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.push(api.create(json!({ "filename": "x", "size": 5, "fingerprint": fingerprint, "partUrls": { "count": 0 } })).await.0);
+        ids.push(
+            api.create(json!({ "filename": "x", "size": 5, "fingerprint": fingerprint, "partUrls": { "count": 0 } }))
+                .await
+                .0,
+        );
     }
     api.create(json!({ "filename": "y", "size": 5 })).await;
     ids.reverse();
@@ -173,8 +187,12 @@ async fn uploads_are_listed_newest_first(service: Service) {
     }
     assert_eq!(found, ids);
     api.delete(&format!("/v1/uploads/{}", ids[0])).await.ok(204);
-    let count = async |query: &str| api.get(&format!("/v1/uploads?{query}")).await.ok(200)["items"].as_array().map(Vec::len);
-    assert_eq!((count("state=open").await, count("state=aborted").await, count("state=failed").await), (Some(5), Some(1), Some(0)));
+    let count =
+        async |query: &str| api.get(&format!("/v1/uploads?{query}")).await.ok(200)["items"].as_array().map(Vec::len);
+    assert_eq!(
+        (count("state=open").await, count("state=aborted").await, count("state=failed").await),
+        (Some(5), Some(1), Some(0))
+    );
     api.get("/v1/uploads?state=closed").await.problem(400, "invalid-request");
     api.get("/v1/uploads?limit=0").await.problem(400, "invalid-request");
     api.get("/v1/uploads?limit=1001").await.problem(400, "invalid-request");
@@ -236,7 +254,11 @@ async fn every_operation_answers_in_every_state_as_the_contract_says(service: Se
         assert_eq!(shown.get("failure").is_some(), state == "failed");
         assert_eq!(shown.get("missingParts").is_some(), state == "open");
         api.get(&format!("{path}/parts")).await.ok(200);
-        expect(api.post(&format!("{path}/part-urls"), json!({ "parts": "1" })).await, open_only, &format!("{state} sign"));
+        expect(
+            api.post(&format!("{path}/part-urls"), json!({ "parts": "1" })).await,
+            open_only,
+            &format!("{state} sign"),
+        );
         expect(api.call("POST", &format!("{path}/sync"), None).await, open_only, &format!("{state} sync"));
         expect(api.call("POST", &format!("{path}/complete"), None).await, complete, &format!("{state} complete"));
         let report = json!({ "etag": "x" });
@@ -271,7 +293,8 @@ async fn activity_keeps_an_upload_alive_up_to_the_hard_cap(service: Service) {
     let api = &service.api;
     let (id, upload, _) = api.create(json!({ "filename": "x", "size": 5 * MIB, "partUrls": { "count": 0 } })).await;
     let path = format!("/v1/uploads/{id}");
-    let moment = |value: &Value| chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a moment")).expect("RFC 3339");
+    let moment =
+        |value: &Value| chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a moment")).expect("RFC 3339");
     let created = moment(&upload["createdAt"]);
     assert_eq!((moment(&upload["expiresAt"]) - created).num_hours(), 24);
     // A URL that lives for two days keeps its upload alive for as long.
@@ -304,7 +327,10 @@ async fn a_refused_completion_leaves_the_upload_open(service: Service) {
     let refused = api.complete(&id, Some(json!({ "parts": reports }))).await.problem(409, "parts-missing");
     assert_eq!(refused["missingParts"], "2-3");
     let shown = api.get(&path).await.ok(200);
-    assert_eq!((shown["state"].as_str(), &shown["lastProblem"]), (Some("open"), &json!({ "code": "parts-missing", "missingParts": "2-3" })));
+    assert_eq!(
+        (shown["state"].as_str(), &shown["lastProblem"]),
+        (Some("open"), &json!({ "code": "parts-missing", "missingParts": "2-3" }))
+    );
 
     reports.extend(api.put_parts(&urls[1..], &bytes).await);
     let right = reports[1]["etag"].clone();
@@ -317,7 +343,10 @@ async fn a_refused_completion_leaves_the_upload_open(service: Service) {
     let (other, _, urls) = api.create(json!({ "filename": "y", "size": bytes.len() })).await;
     let sent = api.put_parts(&urls[..2], &bytes).await;
     let invented = json!({ "partNumber": 3, "etag": "\"00000000000000000000000000000000\"" });
-    let refused = api.complete(&other, Some(json!({ "parts": [sent[0], sent[1], invented] }))).await.problem(409, "parts-missing");
+    let refused = api
+        .complete(&other, Some(json!({ "parts": [sent[0], sent[1], invented] })))
+        .await
+        .problem(409, "parts-missing");
     assert_eq!(refused["missingParts"], "3");
 
     reports[1]["etag"] = right;

@@ -16,7 +16,15 @@ async fn a_foreign_host_or_origin_is_refused_everywhere() {
         api.send(request).await
     };
     for path in ["/v1/uploads", "/", "/docs/", "/openapi.json", "/livez", "/nothing"] {
-        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "10.0.0.1", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "0.0.0.0",
+            "10.0.0.1",
+            "",
+        ] {
             get(path, &[("host", host)]).await.problem(403, "forbidden-origin");
         }
         for origin in ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1:1", "file://"] {
@@ -41,7 +49,9 @@ async fn an_allowed_origin_may_call_and_read_what_it_needs() {
     .await;
     let api = &service.api;
     let url = format!("{}/v1/uploads", api.base);
-    let reply = api.send(api.http.get(&url).header("origin", "https://app.example").header("host", "partita.internal:8080")).await;
+    let reply = api
+        .send(api.http.get(&url).header("origin", "https://app.example").header("host", "partita.internal:8080"))
+        .await;
     assert_eq!(reply.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(
         reply.header("access-control-expose-headers"),

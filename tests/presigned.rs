@@ -29,12 +29,14 @@ async fn s3_refuses_whatever_was_not_signed() {
     refused("a shorter body", part, &bytes[..8 * MIB as usize - 1]).await;
     refused("an empty body", part, &[]).await;
     refused("another part number", &with_url(&|url| url.replace("partNumber=1&", "partNumber=2&")), whole).await;
-    refused("a part number beyond the plan", &with_url(&|url| url.replace("partNumber=1&", "partNumber=9&")), whole).await;
+    refused("a part number beyond the plan", &with_url(&|url| url.replace("partNumber=1&", "partNumber=9&")), whole)
+        .await;
     refused("another key", &with_url(&|url| url.replace("/x?", "/y?")), whole).await;
     refused("another upload", &with_url(&|url| url.replace("uploadId=", "uploadId=0")), whole).await;
     refused("a longer life", &with_url(&|url| url.replace("X-Amz-Expires=900", "X-Amz-Expires=9000")), whole).await;
     refused("fewer signed headers", &with_url(&|url| url.replace("content-length%3Bhost", "host")), whole).await;
-    refused("no signature", &with_url(&|url| url.split("&X-Amz-Signature").next().expect("a URL").to_owned()), whole).await;
+    refused("no signature", &with_url(&|url| url.split("&X-Amz-Signature").next().expect("a URL").to_owned()), whole)
+        .await;
     let mut extra = part.clone();
     extra["headers"]["x-amz-acl"] = json!("public-read");
     refused("a header that nobody signed", &extra, whole).await;
@@ -61,7 +63,8 @@ async fn a_plain_part_needs_no_header_at_all() {
     }
     let source = service.folder().join("part");
     std::fs::write(&source, b"hello").expect("written");
-    let curl = tokio::process::Command::new("curl").args(["-sSf", "-X", "PUT", "-T"]).arg(&source).arg(url).status().await;
+    let curl =
+        tokio::process::Command::new("curl").args(["-sSf", "-X", "PUT", "-T"]).arg(&source).arg(url).status().await;
     assert!(curl.expect("curl").success());
     service.api.complete(&id, None).await.ok(200);
     assert_eq!(service.api.download(&id).await.1, b"hello");

@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 
 use crate::support::{Api, MIB, file, new_database};
 
+type Environment<'a> = &'a [(&'a str, &'a str)];
+
 /// The real binary with nothing of this process's environment but what is given.
 fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_partita"));
@@ -39,7 +41,8 @@ pub(crate) async fn start(folder: &Path, environment: &[(&str, &str)]) -> Runnin
         if line.contains("limit=1") {
             tokio::spawn(async move { while lines.next_line().await.is_ok_and(|line| line.is_some()) {} });
             tokio::spawn(async move { tokio::io::copy(&mut errors, &mut tokio::io::sink()).await });
-            let base = welcome.split("API docs  ").nth(1).and_then(|rest| rest.split("/docs").next()).expect("the address");
+            let base =
+                welcome.split("API docs  ").nth(1).and_then(|rest| rest.split("/docs").next()).expect("the address");
             return Running { child, api: Api::new(base.to_owned()), welcome };
         }
     }
@@ -71,7 +74,9 @@ async fn the_first_start_needs_nothing_and_shows_the_way() {
     let folder = tempfile::tempdir().expect("a folder");
     let running = start(folder.path(), &ANY_PORT).await;
     let base = &running.api.base;
-    for link in [format!("Demo      {base}/"), format!("API docs  {base}/docs"), format!("OpenAPI   {base}/openapi.json")] {
+    for link in
+        [format!("Demo      {base}/"), format!("API docs  {base}/docs"), format!("OpenAPI   {base}/openapi.json")]
+    {
         assert!(running.welcome.contains(&link), "{}", running.welcome);
     }
     running.api.get("/readyz").await.ok(200);
@@ -110,7 +115,7 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
     std::fs::write(folder.path().join("bad.toml"), b"lisen = '127.0.0.1:1'").expect("written");
     let any = ANY_PORT;
     #[rustfmt::skip]
-    let table: [(&[(&str, &str)], &[&str], &str); 9] = [
+    let table: [(Environment, &[&str], &str); 9] = [
         (&[("PARTITA_LISTEN", &taken), any[1]], &[], &taken),
         (&[any[0], ("PARTITA_EMBEDDED_S3_LISTEN", &taken)], &[], "embedded_s3.listen"),
         (&[any[0], any[1], ("PARTITA_DATA_DIR", "file/data")], &[], "file/data"),
@@ -124,7 +129,10 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
     for (environment, arguments, word) in table {
         let (code, text) = refusal(folder.path(), environment, arguments).await;
         assert_eq!(code, Some(1), "{text}");
-        assert!(text.starts_with("partita: ") && text.trim_end().lines().count() == 1 && text.contains(word), "{word}: {text}");
+        assert!(
+            text.starts_with("partita: ") && text.trim_end().lines().count() == 1 && text.contains(word),
+            "{word}: {text}"
+        );
         assert!(!text.contains("hunter2"), "{text}");
     }
 }

@@ -19,7 +19,8 @@ async fn on_seaweedfs(store: &str) -> OnSeaweedfs {
     let folder = tempfile::tempdir().expect("a folder");
     let url = new_database().await;
     let variable = |name: &str| needed(&format!("PARTITA_TEST_SEAWEEDFS{name}"));
-    let (endpoint, access, secret, bucket) = (variable(""), variable("_ACCESS_KEY"), variable("_SECRET_KEY"), variable("_BUCKET"));
+    let (endpoint, access, secret, bucket) =
+        (variable(""), variable("_ACCESS_KEY"), variable("_SECRET_KEY"), variable("_BUCKET"));
     let prefix = format!("{}/", url.rsplit('/').next().expect("a name"));
     let environment = [
         ("PARTITA_LISTEN", "127.0.0.1:0"),
@@ -34,7 +35,8 @@ async fn on_seaweedfs(store: &str) -> OnSeaweedfs {
         ("AWS_SECRET_ACCESS_KEY", &secret),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
-    let migrated = tokio::process::Command::new(env!("CARGO_BIN_EXE_partita")).arg("migrate").envs(environment).output().await;
+    let migrated =
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_partita")).arg("migrate").envs(environment).output().await;
     assert!(migrated.expect("run").status.success());
     OnSeaweedfs { running: start(folder.path(), &environment).await, _folder: folder }
 }
@@ -142,7 +144,8 @@ async fn seaweedfs_refuses_whatever_was_not_signed() {
     refused("another part number", &|url| url.replace("partNumber=1&", "partNumber=2&"), &bytes).await;
     refused("another key", &|url| url.replace("/x?", "/y?"), &bytes).await;
     refused("a longer life", &|url| url.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"), &bytes).await;
-    let signed = api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1", "ttlSeconds": 1 })).await.ok(200);
+    let signed =
+        api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1", "ttlSeconds": 1 })).await.ok(200);
     let expired = signed["partUrls"][0]["url"].as_str().expect("a URL").to_owned();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     refused("an expired URL", &|_| expired.clone(), &bytes).await;
@@ -151,12 +154,18 @@ async fn seaweedfs_refuses_whatever_was_not_signed() {
         let (id, ..) = api.create(json!({ "filename": "x", "size": 5, "partChecksum": algorithm })).await;
         let value = match algorithm {
             "CRC64NVME" => crc64nvme(b"hello")["value"].clone(),
-            "CRC32C" => json!(STANDARD.encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, b"hello") as u32).to_be_bytes())),
+            "CRC32C" => json!(
+                STANDARD
+                    .encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, b"hello") as u32).to_be_bytes())
+            ),
             _ => json!(STANDARD.encode(<sha2::Sha256 as sha2::Digest>::digest(b"hello"))),
         };
         let items = json!({ "items": [{ "partNumber": 1, "checksum": value }] });
         let signed = api.post(&format!("/v1/uploads/{id}/part-urls"), items).await.ok(200);
-        assert!(api.put_bytes(&signed["partUrls"][0], b"jello".to_vec()).await.0.is_client_error(), "{algorithm}: other bytes");
+        assert!(
+            api.put_bytes(&signed["partUrls"][0], b"jello".to_vec()).await.0.is_client_error(),
+            "{algorithm}: other bytes"
+        );
         let (status, etag) = api.put_bytes(&signed["partUrls"][0], b"hello".to_vec()).await;
         assert_eq!(status, 200, "{algorithm}");
         let report = json!({ "parts": [{ "partNumber": 1, "etag": etag, "checksum": value }] });
@@ -182,8 +191,12 @@ async fn a_store_of_unknown_kind_is_taken_at_its_least() {
     let service = on_seaweedfs("other").await;
     let api = &service.running.api;
     let bytes = file(9 * MIB);
-    let (id, _, urls) = api.create(json!({ "filename": "x", "size": bytes.len(), "checksum": crc64nvme(b"other") })).await;
+    let (id, _, urls) =
+        api.create(json!({ "filename": "x", "size": bytes.len(), "checksum": crc64nvme(b"other") })).await;
     api.put_parts(&urls, &bytes).await;
     let completed = api.complete(&id, None).await.ok(200);
-    assert!(completed["object"].get("checksum").is_none(), "nothing is compared, and nothing is said to be: {completed}");
+    assert!(
+        completed["object"].get("checksum").is_none(),
+        "nothing is compared, and nothing is said to be: {completed}"
+    );
 }

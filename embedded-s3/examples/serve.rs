@@ -8,9 +8,8 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [dir, port, access_key, secret_key, bucket] = arguments
-        .try_into()
-        .map_err(|_| "serve DIR PORT ACCESS SECRET BUCKET")?;
+    let [dir, port, access_key, secret_key, bucket] =
+        arguments.try_into().map_err(|_| "serve DIR PORT ACCESS SECRET BUCKET")?;
     let store = Store::open(dir)?;
     store.ensure_bucket(&bucket)?;
     let listener = TcpListener::bind(("127.0.0.1", port.parse()?)).await?;

@@ -21,10 +21,7 @@ impl S3Auth for OneKey {
         if access_key == self.access_key {
             Ok(self.secret_key.clone())
         } else {
-            Err(s3_error!(
-                InvalidAccessKeyId,
-                "The AWS Access Key Id you provided does not exist in our records."
-            ))
+            Err(s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records."))
         }
     }
 }
@@ -40,10 +37,7 @@ impl S3Access for StrictAccess {
         }
         let takes_body = matches!(context.s3_op().name(), "PutObject" | "UploadPart");
         if takes_body && context.method() == Method::PUT && !context.headers().contains_key(header::CONTENT_LENGTH) {
-            return Err(s3_error!(
-                MissingContentLength,
-                "You must provide the Content-Length HTTP header."
-            ));
+            return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
         }
         check_signing(context.uri(), context.headers())
     }
@@ -65,20 +59,13 @@ fn check_signing(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     }
     // The one pair of credentials here is a lasting one, so any session token is made up.
     if query(uri, "X-Amz-Security-Token").is_some() || headers.contains_key("x-amz-security-token") {
-        return Err(s3_error!(
-            InvalidToken,
-            "The provided token is malformed or otherwise invalid."
-        ));
+        return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
     }
     let is_signed = |name: &str| signed.split(';').any(|signed| signed.eq_ignore_ascii_case(name));
-    match headers
-        .keys()
-        .find(|name| name.as_str().starts_with("x-amz-") && !is_signed(name.as_str()))
-    {
-        Some(name) => Err(s3_error!(
-            AccessDenied,
-            "There were headers present in the request which were not signed: {name}"
-        )),
+    match headers.keys().find(|name| name.as_str().starts_with("x-amz-") && !is_signed(name.as_str())) {
+        Some(name) => {
+            Err(s3_error!(AccessDenied, "There were headers present in the request which were not signed: {name}"))
+        }
         None => Ok(()),
     }
 }
@@ -88,20 +75,14 @@ fn signed_headers(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     if let Some(names) = query(uri, "X-Amz-SignedHeaders") {
         return Some(names);
     }
-    let authorization = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("AWS4-HMAC-SHA256")?;
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256")?;
     let names = authorization.split_once("SignedHeaders=")?.1.split(',').next()?;
     Some(names.trim().to_owned())
 }
 
 fn query(uri: &Uri, name: &str) -> Option<String> {
     let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs
-        .into_iter()
-        .find_map(|(key, value)| (key == name).then_some(value))?;
+    let value = pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
@@ -113,9 +94,8 @@ mod tests {
 
     fn refusal(query: &str, headers: &[(&'static str, &'static str)]) -> Option<String> {
         let uri: Uri = format!("/bucket/key?{query}").parse().unwrap();
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let headers =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let refused = check_signing(&uri, &headers.collect()).err();
         refused.map(|error| error.code().as_str().to_owned())
     }
@@ -125,18 +105,9 @@ mod tests {
         let checksum = ("x-amz-checksum-crc32c", "AAAAAA==");
         assert_eq!(refusal("X-Amz-SignedHeaders=host", &[]), None);
         assert_eq!(refusal("X-Amz-SignedHeaders=host", &[("content-type", "a/b")]), None);
-        assert_eq!(
-            refusal("X-Amz-SignedHeaders=host", &[checksum]).as_deref(),
-            Some("AccessDenied")
-        );
-        assert_eq!(
-            refusal("X-Amz-SignedHeaders=host%3Bx-amz-checksum-crc32c", &[checksum]),
-            None
-        );
-        let header = (
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host;x-amz-date, Signature=c",
-        );
+        assert_eq!(refusal("X-Amz-SignedHeaders=host", &[checksum]).as_deref(), Some("AccessDenied"));
+        assert_eq!(refusal("X-Amz-SignedHeaders=host%3Bx-amz-checksum-crc32c", &[checksum]), None);
+        let header = ("authorization", "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host;x-amz-date, Signature=c");
         assert_eq!(refusal("", &[header, ("x-amz-date", "d")]), None);
         assert_eq!(refusal("", &[header, checksum]).as_deref(), Some("AccessDenied"));
     }
@@ -152,13 +123,7 @@ mod tests {
     fn session_tokens_and_old_signatures_are_refused() {
         let token = refusal("X-Amz-SignedHeaders=host&X-Amz-Security-Token=t", &[]);
         assert_eq!(token.as_deref(), Some("InvalidToken"));
-        assert_eq!(
-            refusal("Signature=v2&AWSAccessKeyId=k", &[]).as_deref(),
-            Some("InvalidRequest")
-        );
-        assert_eq!(
-            refusal("", &[("authorization", "AWS key:v2")]).as_deref(),
-            Some("InvalidRequest")
-        );
+        assert_eq!(refusal("Signature=v2&AWSAccessKeyId=k", &[]).as_deref(), Some("InvalidRequest"));
+        assert_eq!(refusal("", &[("authorization", "AWS key:v2")]).as_deref(), Some("InvalidRequest"));
     }
 }

@@ -26,10 +26,7 @@ pub(crate) fn list(store: &Store) -> ListBucketsOutput {
         creation_date: Some(timestamp(bucket.record().created_ms)),
         ..Default::default()
     };
-    ListBucketsOutput {
-        buckets: Some(store.buckets().iter().map(row).collect()),
-        ..Default::default()
-    }
+    ListBucketsOutput { buckets: Some(store.buckets().iter().map(row).collect()), ..Default::default() }
 }
 
 pub(crate) async fn put_cors(store: &Store, input: PutBucketCorsInput) -> S3Result<()> {
@@ -51,10 +48,7 @@ pub(crate) async fn put_cors(store: &Store, input: PutBucketCorsInput) -> S3Resu
 pub(crate) fn get_cors(store: &Store, bucket: &str) -> S3Result<S3Response<GetBucketCorsOutput>> {
     let rules = store.bucket(bucket)?.record().cors.clone();
     if rules.is_empty() {
-        return Err(s3_error!(
-            NoSuchCORSConfiguration,
-            "The CORS configuration does not exist"
-        ));
+        return Err(s3_error!(NoSuchCORSConfiguration, "The CORS configuration does not exist"));
     }
     let some = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
     let rule = |rule: CorsRule| CORSRule {
@@ -65,9 +59,7 @@ pub(crate) fn get_cors(store: &Store, bucket: &str) -> S3Result<S3Response<GetBu
         id: None,
         max_age_seconds: rule.max_age_seconds,
     };
-    Ok(S3Response::new(GetBucketCorsOutput {
-        cors_rules: Some(rules.into_iter().map(rule).collect()),
-    }))
+    Ok(S3Response::new(GetBucketCorsOutput { cors_rules: Some(rules.into_iter().map(rule).collect()) }))
 }
 
 pub(crate) async fn delete_cors(store: &Store, bucket: &str) -> S3Result<()> {
@@ -75,10 +67,7 @@ pub(crate) async fn delete_cors(store: &Store, bucket: &str) -> S3Result<()> {
 }
 
 pub(crate) async fn put_lifecycle(store: &Store, input: PutBucketLifecycleConfigurationInput) -> S3Result<()> {
-    let rules = input
-        .lifecycle_configuration
-        .map(|configuration| configuration.rules)
-        .unwrap_or_default();
+    let rules = input.lifecycle_configuration.map(|configuration| configuration.rules).unwrap_or_default();
     if rules.is_empty() {
         return Err(s3_error!(MalformedXML));
     }
@@ -107,9 +96,7 @@ fn read_rule(rule: RuleDto) -> S3Result<LifecycleRule> {
         id: rule.id,
         enabled: rule.status.as_str() == ExpirationStatus::ENABLED,
         prefix: filter.prefix.or(rule.prefix).unwrap_or_default(),
-        abort_after_days: rule
-            .abort_incomplete_multipart_upload
-            .and_then(|abort| abort.days_after_initiation),
+        abort_after_days: rule.abort_incomplete_multipart_upload.and_then(|abort| abort.days_after_initiation),
         expire_after_days: expiration.days,
     })
 }
@@ -120,26 +107,15 @@ pub(crate) fn get_lifecycle(
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
     let rules = store.bucket(bucket)?.record().lifecycle.clone();
     if rules.is_empty() {
-        return Err(s3_error!(
-            NoSuchLifecycleConfiguration,
-            "The lifecycle configuration does not exist"
-        ));
+        return Err(s3_error!(NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"));
     }
     let rules = Some(rules.into_iter().map(write_rule).collect());
-    Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
-        rules,
-        ..Default::default()
-    }))
+    Ok(S3Response::new(GetBucketLifecycleConfigurationOutput { rules, ..Default::default() }))
 }
 
 fn write_rule(rule: LifecycleRule) -> RuleDto {
-    let abort = |days| AbortIncompleteMultipartUpload {
-        days_after_initiation: Some(days),
-    };
-    let expire = |days| LifecycleExpiration {
-        days: Some(days),
-        ..Default::default()
-    };
+    let abort = |days| AbortIncompleteMultipartUpload { days_after_initiation: Some(days) };
+    let expire = |days| LifecycleExpiration { days: Some(days), ..Default::default() };
     RuleDto {
         id: rule.id,
         status: ExpirationStatus::from_static(if rule.enabled {
@@ -147,10 +123,7 @@ fn write_rule(rule: LifecycleRule) -> RuleDto {
         } else {
             ExpirationStatus::DISABLED
         }),
-        filter: Some(LifecycleRuleFilter {
-            prefix: Some(rule.prefix),
-            ..Default::default()
-        }),
+        filter: Some(LifecycleRuleFilter { prefix: Some(rule.prefix), ..Default::default() }),
         abort_incomplete_multipart_upload: rule.abort_after_days.map(abort),
         expiration: rule.expire_after_days.map(expire),
         noncurrent_version_expiration: None,

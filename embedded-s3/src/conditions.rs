@@ -11,10 +11,7 @@ fn holds(condition: &ETagCondition, etag: &str) -> bool {
 }
 
 fn failed() -> S3Error {
-    s3_error!(
-        PreconditionFailed,
-        "At least one of the pre-conditions you specified did not hold"
-    )
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
 /// Whether a write may replace, or delete, what is at the key now.

@@ -32,14 +32,8 @@ pub(crate) fn validate(rules: &[CorsRule]) -> Result<(), String> {
         if rule.allowed_origins.is_empty() || rule.allowed_methods.is_empty() {
             return Err("A CORS rule needs at least one AllowedOrigin and one AllowedMethod.".to_owned());
         }
-        if let Some(method) = rule
-            .allowed_methods
-            .iter()
-            .find(|method| !METHODS.contains(&method.as_str()))
-        {
-            return Err(format!(
-                "Found unsupported HTTP method in CORS config. Unsupported method is {method}"
-            ));
+        if let Some(method) = rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            return Err(format!("Found unsupported HTTP method in CORS config. Unsupported method is {method}"));
         }
         let patterns = rule.allowed_origins.iter().chain(&rule.allowed_headers);
         if let Some(pattern) = patterns.into_iter().find(|pattern| pattern.matches('*').count() > 1) {
@@ -53,11 +47,8 @@ const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 impl CorsRule {
     fn fits(&self, origin: &str, method: &str, headers: &[String]) -> bool {
-        let header_fits = |header: &String| {
-            self.allowed_headers
-                .iter()
-                .any(|pattern| matches(&pattern.to_ascii_lowercase(), header))
-        };
+        let header_fits =
+            |header: &String| self.allowed_headers.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), header));
         self.allowed_origins.iter().any(|pattern| matches(pattern, origin))
             && self.allowed_methods.iter().any(|allowed| allowed == method)
             && headers.iter().all(header_fits)
@@ -115,21 +106,14 @@ impl CrossOrigin {
     /// `None` for a request that names no origin.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let asked_headers = text(ACCESS_CONTROL_REQUEST_HEADERS)
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let asked_headers = asked_headers
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty());
+        let asked_headers = text(ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default().to_ascii_lowercase();
+        let asked_headers = asked_headers.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let asked_method = text(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| method == Method::OPTIONS);
         Some(Self {
             origin: text(ORIGIN)?.to_owned(),
             method: method.as_str().to_owned(),
-            preflight: asked_method.map(|method| Preflight {
-                method: method.to_owned(),
-                headers: asked_headers.collect(),
-            }),
+            preflight: asked_method
+                .map(|method| Preflight { method: method.to_owned(), headers: asked_headers.collect() }),
         })
     }
 
@@ -167,9 +151,7 @@ fn refuse(message: &str) -> Response<Body> {
     );
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = StatusCode::FORBIDDEN;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer
 }
 
@@ -208,11 +190,7 @@ mod tests {
     fn a_rule_needs_origin_method_and_every_header_to_fit() {
         let rule = rule(&["http://app.example"], &["PUT"], &["Content-*"]);
         let fits = |origin, method, headers: &[&str]| {
-            rule.fits(
-                origin,
-                method,
-                &headers.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(),
-            )
+            rule.fits(origin, method, &headers.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         };
         assert!(fits("http://app.example", "PUT", &[]));
         assert!(fits("http://app.example", "PUT", &["content-type", "content-md5"]));

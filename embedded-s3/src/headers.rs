@@ -62,21 +62,13 @@ tells_headers!(GetObjectOutput, HeadObjectOutput);
 
 /// `aws-chunked` is how the body travelled, not what it is.
 fn lasting_encoding(header: &str) -> Option<String> {
-    let lasting: Vec<_> = header
-        .split(',')
-        .map(str::trim)
-        .filter(|name| *name != "aws-chunked")
-        .collect();
+    let lasting: Vec<_> = header.split(',').map(str::trim).filter(|name| *name != "aws-chunked").collect();
     Some(lasting.join(",")).filter(|header| !header.is_empty())
 }
 
 /// Reads `a=b&c=d`, as in a query.
 fn parse_tags(header: &str) -> Tags {
-    let decode = |text: &str| {
-        percent_decode_str(&text.replace('+', " "))
-            .decode_utf8_lossy()
-            .into_owned()
-    };
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = header.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

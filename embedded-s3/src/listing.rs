@@ -21,9 +21,7 @@ const LARGEST_PAGE: usize = 1000;
 /// The page size for what was asked.
 pub(crate) fn limit(asked: Option<i32>) -> S3Result<usize> {
     let asked = usize::try_from(asked.unwrap_or(1000));
-    asked
-        .map(|asked| asked.min(LARGEST_PAGE))
-        .map_err(|_| s3_error!(InvalidArgument, "Page sizes cannot be negative."))
+    asked.map(|asked| asked.min(LARGEST_PAGE)).map_err(|_| s3_error!(InvalidArgument, "Page sizes cannot be negative."))
 }
 
 /// A page of entries and of the prefixes that stand for many.
@@ -45,11 +43,7 @@ fn page<'a, T>(
     after: &str,
     max: usize,
 ) -> Page<T> {
-    let mut page = Page {
-        entries: vec![],
-        prefixes: vec![],
-        last: None,
-    };
+    let mut page = Page { entries: vec![], prefixes: vec![], last: None };
     let mut last = None;
     for (key, entry) in rows.take_while(|(key, _)| key.starts_with(prefix)) {
         let common = common_prefix(key, prefix, delimiter);
@@ -82,34 +76,18 @@ struct Encoding {
 }
 
 impl Encoding {
-    const KEPT: AsciiSet = NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b'.')
-        .remove(b'~')
-        .remove(b'/');
+    const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
     fn of(asked: Option<&EncodingType>) -> Self {
-        Self {
-            percent: asked.is_some_and(|asked| asked.as_str() == EncodingType::URL),
-        }
+        Self { percent: asked.is_some_and(|asked| asked.as_str() == EncodingType::URL) }
     }
 
     fn apply(self, key: &str) -> String {
-        if self.percent {
-            utf8_percent_encode(key, &Self::KEPT).to_string()
-        } else {
-            key.to_owned()
-        }
+        if self.percent { utf8_percent_encode(key, &Self::KEPT).to_string() } else { key.to_owned() }
     }
 
     fn prefixes(self, prefixes: &[String]) -> Vec<CommonPrefix> {
-        prefixes
-            .iter()
-            .map(|prefix| CommonPrefix {
-                prefix: Some(self.apply(prefix)),
-            })
-            .collect()
+        prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(self.apply(prefix)) }).collect()
     }
 }
 
@@ -120,11 +98,7 @@ pub(crate) fn objects(store: &Store, input: ListObjectsV2Input) -> S3Result<S3Re
         Some(token) => read_token(token)?,
         None => input.start_after.clone().unwrap_or_default(),
     };
-    let from = if after.as_str() < prefix {
-        Bound::Included(prefix)
-    } else {
-        Bound::Excluded(after.as_str())
-    };
+    let from = if after.as_str() < prefix { Bound::Included(prefix) } else { Bound::Excluded(after.as_str()) };
     let objects = bucket.objects();
     let rows: Range<'_, String, Arc<Object>> = objects.range::<str, _>((from, Bound::Unbounded));
     let rows = rows.map(|(key, object)| (key.as_str(), object));
@@ -168,19 +142,14 @@ pub(crate) fn uploads(
     let (prefix, max) = (input.prefix.as_deref().unwrap_or_default(), limit(input.max_uploads)?);
     let key_marker = input.key_marker.as_deref().unwrap_or_default();
     // Without a key marker the id marker means nothing, as on S3.
-    let id_marker = input
-        .upload_id_marker
-        .as_deref()
-        .filter(|id| !id.is_empty() && !key_marker.is_empty());
+    let id_marker = input.upload_id_marker.as_deref().filter(|id| !id.is_empty() && !key_marker.is_empty());
     let from = match id_marker {
         _ if key_marker < prefix => Bound::Included((prefix.to_owned(), String::new())),
         Some(id) => Bound::Excluded((key_marker.to_owned(), id.to_owned())),
         None => Bound::Included((key_marker.to_owned(), String::new())),
     };
     let uploads = bucket.uploads();
-    let rows = uploads
-        .range((from, Bound::Unbounded))
-        .map(|((key, _), upload)| (key.as_str(), upload));
+    let rows = uploads.range((from, Bound::Unbounded)).map(|((key, _), upload)| (key.as_str(), upload));
     let rows = rows.skip_while(|(key, _)| id_marker.is_none() && !key_marker.is_empty() && *key == key_marker);
     let page = page(rows, prefix, input.delimiter.as_deref(), key_marker, max);
     let encoding = Encoding::of(input.encoding_type.as_ref());
@@ -192,10 +161,7 @@ pub(crate) fn uploads(
         ..Default::default()
     };
     // A page that ends with a prefix has no upload to go on from.
-    let last_upload = page
-        .entries
-        .last()
-        .filter(|upload| Some(&upload.record.key) == page.last.as_ref());
+    let last_upload = page.entries.last().filter(|upload| Some(&upload.record.key) == page.last.as_ref());
     Ok(S3Response::new(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
         prefix: Some(encoding.apply(prefix)),
@@ -223,10 +189,7 @@ mod tests {
     fn all(prefix: &str, delimiter: Option<&str>, max: usize) -> (Vec<&'static str>, Vec<String>, usize) {
         let (mut entries, mut prefixes, mut pages, mut after) = (vec![], vec![], 0, String::new());
         loop {
-            let rows = KEYS
-                .iter()
-                .filter(|key| **key > after.as_str() && **key >= prefix)
-                .map(|key| (*key, *key));
+            let rows = KEYS.iter().filter(|key| **key > after.as_str() && **key >= prefix).map(|key| (*key, *key));
             let page = page(rows, prefix, delimiter, &after, max);
             pages += 1;
             entries.extend(page.entries);

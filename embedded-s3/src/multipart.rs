@@ -29,10 +29,7 @@ fn check_number(number: i32) -> S3Result<()> {
     if (1..=10_000).contains(&number) {
         return Ok(());
     }
-    Err(s3_error!(
-        InvalidArgument,
-        "Part number must be an integer between 1 and 10000, inclusive"
-    ))
+    Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"))
 }
 
 pub(crate) async fn create(
@@ -87,10 +84,7 @@ pub(crate) async fn put_part(
         trailers: request.trailing_headers,
     };
     let part = receive(&bucket, input.part_number, input.body, claims).await?;
-    let mut output = UploadPartOutput {
-        e_tag: Some(ETag::Strong(part.record.md5.clone())),
-        ..Default::default()
-    };
+    let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(part.record.md5.clone())), ..Default::default() };
     output.set_checksum(&part.record.checksum);
     blocking(move || bucket.put_part(&upload, part)).await?;
     Ok(S3Response::new(output))
@@ -110,9 +104,7 @@ pub(crate) async fn copy_part(store: &Store, input: UploadPartCopyInput) -> S3Re
     };
     conditions.check_source(&source.record)?;
     let range = match &input.copy_source_range {
-        Some(range) => Range::parse(range)
-            .map_err(|_| s3_error!(InvalidArgument))?
-            .check(source.record.size)?,
+        Some(range) => Range::parse(range).map_err(|_| s3_error!(InvalidArgument))?.check(source.record.size)?,
         None => 0..source.record.size,
     };
     let bytes = read::stream(source, range.start, range.end - range.start);
@@ -125,10 +117,7 @@ pub(crate) async fn copy_part(store: &Store, input: UploadPartCopyInput) -> S3Re
     };
     result.set_checksum(&part.record.checksum);
     blocking(move || bucket.put_part(&upload, part)).await?;
-    Ok(S3Response::new(UploadPartCopyOutput {
-        copy_part_result: Some(result),
-        ..Default::default()
-    }))
+    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() }))
 }
 
 pub(crate) fn list_parts(store: &Store, input: ListPartsInput) -> S3Result<S3Response<ListPartsOutput>> {
@@ -181,11 +170,7 @@ pub(crate) async fn complete(
     let bucket = store.bucket(&input.bucket)?;
     let completion = Completion {
         checksum: input.take_checksum()?,
-        parts: input
-            .multipart_upload
-            .take()
-            .and_then(|list| list.parts)
-            .unwrap_or_default(),
+        parts: input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default(),
         checksum_type: input.checksum_type.take(),
         size: input.mpu_object_size,
     };
@@ -245,9 +230,7 @@ impl Completion {
             etag: checksum::multipart_etag(&parts)?,
             size,
             modified_ms: now_ms(),
-            origin: Origin::Multipart {
-                upload_id: record.id.clone(),
-            },
+            origin: Origin::Multipart { upload_id: record.id.clone() },
             headers: record.headers.clone(),
             tags: record.tags.clone(),
             checksum,
@@ -270,10 +253,7 @@ impl Completion {
                 ));
             }
             if parts.last().is_some_and(|before| before.size < SMALLEST_PART) {
-                return Err(s3_error!(
-                    EntityTooSmall,
-                    "Your proposed upload is smaller than the minimum allowed size"
-                ));
+                return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
             }
             let part = stored.get(&number).map(|stored| &stored.record);
             let part = part.filter(|part| asked.e_tag.as_ref().is_some_and(|etag| etag.value() == part.md5));

@@ -36,24 +36,15 @@ struct Span {
 impl Span {
     fn of(object: &ObjectRecord, part: Option<i32>, range: Option<&dto::Range>) -> S3Result<Self> {
         match (part, range) {
-            (Some(_), Some(_)) => Err(s3_error!(
-                InvalidRequest,
-                "Cannot specify both Range header and partNumber query parameter"
-            )),
+            (Some(_), Some(_)) => {
+                Err(s3_error!(InvalidRequest, "Cannot specify both Range header and partNumber query parameter"))
+            }
             (Some(number), None) => Self::of_part(object, number),
             (None, Some(range)) => {
                 let range = range.check(object.size)?;
-                Ok(Self {
-                    start: range.start,
-                    length: range.end - range.start,
-                    partial: true,
-                })
+                Ok(Self { start: range.start, length: range.end - range.start, partial: true })
             }
-            (None, None) => Ok(Self {
-                start: 0,
-                length: object.size,
-                partial: false,
-            }),
+            (None, None) => Ok(Self { start: 0, length: object.size, partial: false }),
         }
     }
 
@@ -61,11 +52,7 @@ impl Span {
         let mut start = 0;
         for part in &object.parts {
             if part.number == number {
-                return Ok(Self {
-                    start,
-                    length: part.size,
-                    partial: object.origin != Origin::Single,
-                });
+                return Ok(Self { start, length: part.size, partial: object.origin != Origin::Single });
             }
             start += part.size;
         }
@@ -84,12 +71,9 @@ impl Span {
 /// The object's bytes from `start` on. The stream holds the object, so neither a deletion nor an overwrite ends it.
 pub(crate) fn stream(object: Arc<Object>, start: u64, length: u64) -> StreamingBlob {
     let pieces = futures::stream::iter(pieces(&object.record, start, length).into_iter().map(io::Result::Ok));
-    let bytes = pieces
-        .and_then(move |piece| open(Arc::clone(&object), piece))
-        .try_flatten();
-    let frames = bytes
-        .map_ok(Frame::data)
-        .inspect_err(|error| tracing::error!(%error, "an object's bytes cannot be read"));
+    let bytes = pieces.and_then(move |piece| open(Arc::clone(&object), piece)).try_flatten();
+    let frames =
+        bytes.map_ok(Frame::data).inspect_err(|error| tracing::error!(%error, "an object's bytes cannot be read"));
     StreamingBlob::from(Body::http_body_unsync(StreamBody::new(frames)))
 }
 
@@ -112,11 +96,7 @@ fn pieces(object: &ObjectRecord, start: u64, length: u64) -> Vec<Piece> {
     for (part, record) in object.parts.iter().enumerate() {
         let (from, to) = (start.max(position), end.min(position + record.size));
         if from < to {
-            pieces.push(Piece {
-                part,
-                offset: from - position,
-                length: to - from,
-            });
+            pieces.push(Piece { part, offset: from - position, length: to - from });
         }
         position += record.size;
     }
@@ -213,10 +193,8 @@ pub(crate) fn attributes(
     let lists = input.object_attributes.iter().map(|list| list.as_str());
     let names: Vec<_> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
     let asked = |name: &str| names.contains(&name);
-    let mut output = GetObjectAttributesOutput {
-        last_modified: Some(timestamp(record.modified_ms)),
-        ..Default::default()
-    };
+    let mut output =
+        GetObjectAttributesOutput { last_modified: Some(timestamp(record.modified_ms)), ..Default::default() };
     if asked(dto::ObjectAttributes::ETAG) {
         output.e_tag = Some(ETag::Strong(record.etag.clone()));
     }
@@ -227,10 +205,7 @@ pub(crate) fn attributes(
         output.storage_class = Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD));
     }
     if asked(dto::ObjectAttributes::CHECKSUM) {
-        let mut checksum = dto::Checksum {
-            checksum_type: Some(record.checksum.kind.dto()),
-            ..Default::default()
-        };
+        let mut checksum = dto::Checksum { checksum_type: Some(record.checksum.kind.dto()), ..Default::default() };
         checksum.set_checksum(&record.checksum.checksum);
         output.checksum = Some(checksum);
     }
@@ -246,11 +221,8 @@ fn object_parts(object: &ObjectRecord, max: Option<i32>, marker: Option<i32>) ->
     let page: Vec<_> = rest.by_ref().take(max).collect();
     let truncated = rest.next().is_some();
     let row = |part: &&crate::store::PartRecord| {
-        let mut row = ObjectPart {
-            part_number: Some(part.number),
-            size: i64::try_from(part.size).ok(),
-            ..Default::default()
-        };
+        let mut row =
+            ObjectPart { part_number: Some(part.number), size: i64::try_from(part.size).ok(), ..Default::default() };
         row.set_checksum(&part.checksum);
         row
     };

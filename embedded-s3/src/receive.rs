@@ -41,13 +41,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// None, for bytes from our own disk.
     pub(crate) fn none(algorithm: Algorithm) -> Self {
-        Self {
-            length: None,
-            md5: None,
-            algorithm,
-            checksum: None,
-            trailers: None,
-        }
+        Self { length: None, md5: None, algorithm, checksum: None, trailers: None }
     }
 }
 
@@ -116,10 +110,8 @@ fn broken_body(error: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Err
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
         let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
-        let mut error = S3Error::with_message(
-            code,
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        );
+        let mut error =
+            S3Error::with_message(code, "The provided 'x-amz-content-sha256' header does not match what was computed.");
         error.set_status_code(StatusCode::BAD_REQUEST);
         error
     } else if text.contains("SignatureMismatch") {
@@ -145,14 +137,7 @@ struct Writer {
 impl Writer {
     fn create(bucket: &Bucket, algorithm: Algorithm) -> S3Result<Self> {
         let (name, file, claimed) = bucket.new_file().map_err(disk_error)?;
-        Ok(Self {
-            name,
-            file,
-            claimed,
-            md5: Md5::new(),
-            hasher: Hasher::new(algorithm),
-            size: 0,
-        })
+        Ok(Self { name, file, claimed, md5: Md5::new(), hasher: Hasher::new(algorithm), size: 0 })
     }
 
     fn append(&mut self, batch: &[Bytes]) -> S3Result<()> {
@@ -166,10 +151,7 @@ impl Writer {
     }
 
     fn finish(self, number: i32, claims: Claims) -> S3Result<StoredPart> {
-        if claims
-            .length
-            .is_some_and(|length| u64::try_from(length) != Ok(self.size))
-        {
+        if claims.length.is_some_and(|length| u64::try_from(length) != Ok(self.size)) {
             return Err(s3_error!(IncompleteBody));
         }
         let md5 = self.md5.finalize();
@@ -178,10 +160,7 @@ impl Writer {
             let claimed =
                 claimed.ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid."))?;
             if claimed != md5 {
-                return Err(s3_error!(
-                    BadDigest,
-                    "The Content-MD5 you specified did not match what we received."
-                ));
+                return Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."));
             }
         }
         let checksum = self.hasher.finish();
@@ -198,10 +177,7 @@ impl Writer {
             modified_ms: now_ms(),
             checksum,
         };
-        Ok(StoredPart {
-            record,
-            file: self.claimed,
-        })
+        Ok(StoredPart { record, file: self.claimed })
     }
 }
 

@@ -35,9 +35,7 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("access_key", &self.access_key)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
     }
 }
 
@@ -52,15 +50,9 @@ pub struct S3Service {
 /// `hyper::service::Service` and give that to [`serve_service`](crate::serve_service).
 pub fn service(store: Store, credentials: Credentials) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Operations { store: store.clone() });
-    builder.set_auth(OneKey {
-        access_key: credentials.access_key,
-        secret_key: credentials.secret_key.into(),
-    });
+    builder.set_auth(OneKey { access_key: credentials.access_key, secret_key: credentials.secret_key.into() });
     builder.set_access(StrictAccess);
-    S3Service {
-        protocol: builder.build(),
-        store,
-    }
+    S3Service { protocol: builder.build(), store }
 }
 
 impl S3Service {
@@ -99,9 +91,7 @@ impl S3Service {
             answer = bare_etag(answer).await;
         }
         if let Ok(id) = HeaderValue::try_from(Uuid::new_v4().simple().to_string()) {
-            answer
-                .headers_mut()
-                .insert(HeaderName::from_static("x-amz-request-id"), id);
+            answer.headers_mut().insert(HeaderName::from_static("x-amz-request-id"), id);
         }
         answer
     }
@@ -115,11 +105,7 @@ impl S3Service {
 }
 
 fn asks_attributes(uri: &Uri) -> bool {
-    uri.query().is_some_and(|query| {
-        query
-            .split('&')
-            .any(|pair| pair.split('=').next() == Some("attributes"))
-    })
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("attributes")))
 }
 
 /// GetObjectAttributes is the one operation whose ETag S3 writes without quotes; the protocol layer writes it with.

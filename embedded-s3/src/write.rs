@@ -36,16 +36,10 @@ pub(crate) async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3
     let mut input = request.input;
     let bucket = store.bucket(&input.bucket)?;
     let claimed = input.take_checksum()?;
-    let asked = input
-        .checksum_algorithm
-        .as_ref()
-        .map(|name| Algorithm::parse(name.as_str()))
-        .transpose()?;
+    let asked = input.checksum_algorithm.as_ref().map(|name| Algorithm::parse(name.as_str())).transpose()?;
     let algorithm = match &claimed {
         Some(checksum) => checksum.algorithm,
-        None => checksum::announced(&request.headers)?
-            .or(asked)
-            .unwrap_or(Algorithm::Crc64Nvme),
+        None => checksum::announced(&request.headers)?.or(asked).unwrap_or(Algorithm::Crc64Nvme),
     };
     let (headers, tags) = (input.object_headers(), input.tags());
     let claims = Claims {
@@ -65,9 +59,7 @@ pub(crate) async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3
     output.set_checksum(&part.record.checksum);
     let (if_match, if_none_match) = (input.if_match, input.if_none_match);
     blocking(move || {
-        bucket.put_object(record, part.file, |current| {
-            check_write(current, if_match.as_ref(), if_none_match.as_ref())
-        })
+        bucket.put_object(record, part.file, |current| check_write(current, if_match.as_ref(), if_none_match.as_ref()))
     })
     .await?;
     Ok(S3Response::new(output))
@@ -99,16 +91,8 @@ pub(crate) async fn copy(store: &Store, input: CopyObjectInput) -> S3Result<S3Re
     };
     let bytes = read::stream(Arc::clone(&source), 0, source.record.size);
     let part = receive(&bucket, 1, Some(bytes), Claims::none(algorithm)).await?;
-    let headers = if new_headers {
-        input.object_headers()
-    } else {
-        source.record.headers.clone()
-    };
-    let tags = if new_tags {
-        input.tags()
-    } else {
-        source.record.tags.clone()
-    };
+    let headers = if new_headers { input.object_headers() } else { source.record.headers.clone() };
+    let tags = if new_tags { input.tags() } else { source.record.tags.clone() };
     let record = single(input.key, &part, headers, tags);
     let mut result = CopyObjectResult {
         e_tag: Some(ETag::Strong(record.etag.clone())),
@@ -118,32 +102,21 @@ pub(crate) async fn copy(store: &Store, input: CopyObjectInput) -> S3Result<S3Re
     };
     result.set_checksum(&part.record.checksum);
     blocking(move || bucket.put_object(record, part.file, |_| Ok(()))).await?;
-    Ok(S3Response::new(CopyObjectOutput {
-        copy_object_result: Some(result),
-        ..Default::default()
-    }))
+    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
 }
 
 /// Bucket and key of `x-amz-copy-source`.
 pub(crate) fn source(source: &CopySource) -> S3Result<(&str, &str)> {
     match source {
-        CopySource::Bucket {
-            bucket,
-            key,
-            version_id: None,
-        } => Ok((bucket, key)),
+        CopySource::Bucket { bucket, key, version_id: None } => Ok((bucket, key)),
         _ => Err(s3_error!(NotImplemented, "Only bucket and key can be copied from.")),
     }
 }
 
 pub(crate) async fn delete(store: &Store, input: DeleteObjectInput) -> S3Result<S3Response<DeleteObjectOutput>> {
     let bucket = store.bucket(&input.bucket)?;
-    blocking(move || {
-        bucket.delete_object(&input.key, |current| {
-            check_write(current, input.if_match.as_ref(), None)
-        })
-    })
-    .await?;
+    blocking(move || bucket.delete_object(&input.key, |current| check_write(current, input.if_match.as_ref(), None)))
+        .await?;
     Ok(S3Response::new(DeleteObjectOutput::default()))
 }
 
@@ -156,10 +129,9 @@ pub(crate) async fn delete_many(store: &Store, input: DeleteObjectsInput) -> S3R
     for (key, outcome) in outcomes {
         match outcome {
             Ok(()) if quiet => {}
-            Ok(()) => output.deleted.get_or_insert_default().push(DeletedObject {
-                key: Some(key),
-                ..Default::default()
-            }),
+            Ok(()) => {
+                output.deleted.get_or_insert_default().push(DeletedObject { key: Some(key), ..Default::default() })
+            }
             Err(error) => output.errors.get_or_insert_default().push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 key: Some(key),
@@ -181,15 +153,9 @@ fn delete_all(bucket: &Bucket, keys: Vec<String>) -> Vec<(String, S3Result<()>)>
 
 pub(crate) fn get_tags(store: &Store, input: &GetObjectTaggingInput) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let object = store.bucket(&input.bucket)?.object(&input.key)?;
-    let tag = |(name, value): &(String, String)| Tag {
-        key: Some(name.clone()),
-        value: Some(value.clone()),
-    };
+    let tag = |(name, value): &(String, String)| Tag { key: Some(name.clone()), value: Some(value.clone()) };
     let tag_set = object.record.tags.iter().map(tag).collect();
-    Ok(S3Response::new(GetObjectTaggingOutput {
-        tag_set,
-        ..Default::default()
-    }))
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, ..Default::default() }))
 }
 
 pub(crate) async fn put_tags(

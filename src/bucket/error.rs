@@ -43,7 +43,9 @@ impl<E: ProvideErrorMetadata> From<SdkError<E, HttpResponse>> for Error {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let service = match &error {
             SdkError::ServiceError(service) => service,
-            SdkError::ConstructionFailure(_) => return Error::Refused { status: 0, code: "ConstructionFailure".into() },
+            SdkError::ConstructionFailure(_) => {
+                return Error::Refused { status: 0, code: "ConstructionFailure".into() };
+            }
             SdkError::TimeoutError(_) => return Error::Unavailable("timed out".into()),
             SdkError::DispatchFailure(_) => return Error::Unavailable("no connection".into()),
             _ => return Error::Unavailable("the answer made no sense".into()),

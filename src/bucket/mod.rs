@@ -257,7 +257,8 @@ impl Bucket {
                 .send()
                 .await?;
             for part in page.parts() {
-                let (Some(number), Some(size), Some(Ok(etag))) = (part.part_number(), part.size(), part.e_tag().map(ETag::new))
+                let (Some(number), Some(size), Some(Ok(etag))) =
+                    (part.part_number(), part.size(), part.e_tag().map(ETag::new))
                 else {
                     return Err(Error::Unavailable("a part without number, size or ETag".into()));
                 };
@@ -286,7 +287,13 @@ impl Bucket {
     ///
     /// # Errors
     /// After [`Error::Unavailable`] it may have happened, or happen yet.
-    pub async fn complete(&self, upload: &Upload, s3_upload_id: &str, parts: &[Part], target: &Target) -> Result<(), Error> {
+    pub async fn complete(
+        &self,
+        upload: &Upload,
+        s3_upload_id: &str,
+        parts: &[Part],
+        target: &Target,
+    ) -> Result<(), Error> {
         let list = parts.iter().map(|part| {
             let completed = CompletedPart::builder().part_number(part.number).e_tag(part.etag.as_str());
             match upload.part_checksum {
@@ -445,7 +452,12 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when no credentials are to be had, or when `until` has come.
-    pub async fn signer(&self, from: DateTime<Utc>, until: DateTime<Utc>, now: DateTime<Utc>) -> Result<UrlSigner<'_>, Error> {
+    pub async fn signer(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<UrlSigner<'_>, Error> {
         let credentials = self.credentials.get(now).await?;
         let end = credentials.expiry().map(|expiry| DateTime::<Utc>::from(expiry) - CREDENTIALS_MARGIN);
         let until = end.map_or(until, |end| until.min(end));
@@ -468,7 +480,11 @@ impl UrlSigner<'_> {
 
     /// UploadPart URLs for an upload: a function from part number, bytes and checksum. S3 refuses any other length, and
     /// where a checksum is signed any other bytes.
-    pub fn parts<'s>(&'s self, key: &'s str, s3_upload_id: &'s str) -> impl Fn(i32, i64, Option<(Algorithm, &str)>) -> PresignedUrl + 's {
+    pub fn parts<'s>(
+        &'s self,
+        key: &'s str,
+        s3_upload_id: &'s str,
+    ) -> impl Fn(i32, i64, Option<(Algorithm, &str)>) -> PresignedUrl + 's {
         let signer = self.signer();
         move |number, size, checksum| {
             let (number, size) = (number.to_string(), size.to_string());
@@ -484,8 +500,10 @@ impl UrlSigner<'_> {
 
     /// A GetObject URL.
     pub fn download(&self, download: &Download<'_>) -> String {
-        let mut query =
-            vec![("response-content-disposition", download.disposition), ("response-content-type", download.content_type)];
+        let mut query = vec![
+            ("response-content-disposition", download.disposition),
+            ("response-content-type", download.content_type),
+        ];
         query.extend(download.version_id.map(|version| ("versionId", version)));
         query.extend(download.cache_control.map(|value| ("response-cache-control", value)));
         self.signer().sign(&Request { method: "GET", key: download.key, query: &query, headers: &[] })
@@ -524,7 +542,8 @@ impl SigningCredentials {
     async fn get(&self, now: DateTime<Utc>) -> Result<Credentials, Error> {
         let mut cached = self.cached.lock().await;
         if let Some((credentials, fetched_at)) = &*cached {
-            let ends = |by: TimeDelta| credentials.expiry().is_some_and(|expiry| DateTime::<Utc>::from(expiry) < now + by);
+            let ends =
+                |by: TimeDelta| credentials.expiry().is_some_and(|expiry| DateTime::<Utc>::from(expiry) < now + by);
             let just_asked = now < *fetched_at + CREDENTIALS_PAUSE;
             if !ends(CREDENTIALS_FRESH) || (just_asked && !ends(CREDENTIALS_MARGIN)) {
                 return Ok(credentials.clone());
@@ -552,7 +571,8 @@ impl ProvideCredentials for NoCredentials {
     where
         Self: 'a,
     {
-        let error = aws_credential_types::provider::error::CredentialsError::not_loaded("no credentials are configured");
+        let error =
+            aws_credential_types::provider::error::CredentialsError::not_loaded("no credentials are configured");
         aws_credential_types::provider::future::ProvideCredentials::ready(Err(error))
     }
 }
@@ -584,14 +604,21 @@ mod tests {
                 Ok(signer) => {
                     assert!(signer.expires_at() <= now + TimeDelta::seconds(left.min(900)), "{left}");
                     let url = signer.parts("k", "u")(1, 5, None).url;
-                    let life: i64 = url.split("X-Amz-Expires=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok()).expect("a life");
+                    let life: i64 = url
+                        .split("X-Amz-Expires=")
+                        .nth(1)
+                        .and_then(|rest| rest.split('&').next()?.parse().ok())
+                        .expect("a life");
                     assert_eq!(signer.signed_at + TimeDelta::seconds(life), signer.expires_at());
                 }
                 Err(error) => assert!(left <= 11, "{left}: {error}"),
             }
         }
         let signer = bucket(None);
-        assert_eq!(signer.signer(now, now + TimeDelta::seconds(900), now).await.expect("a signer").expires_at().timestamp(), now.timestamp() + 900);
+        assert_eq!(
+            signer.signer(now, now + TimeDelta::seconds(900), now).await.expect("a signer").expires_at().timestamp(),
+            now.timestamp() + 900
+        );
     }
 
     #[tokio::test]

@@ -31,7 +31,10 @@ pub(super) struct Address {
 impl Address {
     /// The bucket at `endpoint` (`scheme://host[:port][/path]`), or at AWS in `region` when there is none.
     pub(super) fn new(endpoint: Option<&str>, region: &str, bucket: &str, path_style: bool) -> Address {
-        let aws = format!("https://s3.{region}.{}", if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" });
+        let aws = format!(
+            "https://s3.{region}.{}",
+            if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+        );
         let endpoint = endpoint.unwrap_or(&aws).trim_end_matches('/');
         let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
         let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
@@ -136,7 +139,8 @@ impl<'a> Signer<'a> {
         pairs.extend(self.session_token.map(|token| ("X-Amz-Security-Token", token)));
         pairs.extend_from_slice(request.query);
         let encode = |text: &str| percent_encode(text.as_bytes(), QUERY).to_string();
-        let mut pairs: Vec<(String, String)> = pairs.iter().map(|(name, value)| (encode(name), encode(value))).collect();
+        let mut pairs: Vec<(String, String)> =
+            pairs.iter().map(|(name, value)| (encode(name), encode(value))).collect();
         pairs.sort_unstable();
         pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }
@@ -153,14 +157,22 @@ mod tests {
 
     use aws_credential_types::Credentials;
     use aws_sigv4::http_request::{
-        PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, UriPathNormalizationMode, sign,
+        PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
+        UriPathNormalizationMode, sign,
     };
     use aws_sigv4::sign::v4;
 
     use super::*;
 
     /// The signature that AWS's own crate gives the same request.
-    fn oracle(url: &str, request: &Request<'_>, credentials: &Credentials, region: &str, at: DateTime<Utc>, life: u64) -> String {
+    fn oracle(
+        url: &str,
+        request: &Request<'_>,
+        credentials: &Credentials,
+        region: &str,
+        at: DateTime<Utc>,
+        life: u64,
+    ) -> String {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -180,12 +192,20 @@ mod tests {
         let unsigned = url.split("X-Amz-").next().expect("a URL");
         let mut pairs = Vec::new();
         for (name, value) in request.query {
-            pairs.push(format!("{}={}", percent_encode(name.as_bytes(), QUERY), percent_encode(value.as_bytes(), QUERY)));
+            pairs.push(format!(
+                "{}={}",
+                percent_encode(name.as_bytes(), QUERY),
+                percent_encode(value.as_bytes(), QUERY)
+            ));
         }
         let unsigned = format!("{unsigned}{}", pairs.join("&"));
-        let signable =
-            SignableRequest::new(request.method, unsigned.as_str(), request.headers.iter().copied(), SignableBody::UnsignedPayload)
-                .expect("a request");
+        let signable = SignableRequest::new(
+            request.method,
+            unsigned.as_str(),
+            request.headers.iter().copied(),
+            SignableBody::UnsignedPayload,
+        )
+        .expect("a request");
         sign(signable, &params).expect("signed").signature().to_owned()
     }
 
@@ -201,8 +221,12 @@ mod tests {
             Address::new(Some("https://s3.example.com:443/base/"), "auto", "media", false),
         ];
         let keys = ["a", "uploads/x/holiday.mov", "sp ace/+%&=?#ü😀'\"()*!~.txt", "a//b/./c", "日本/語"];
-        let checksums = [("content-length", "8388608"), ("x-amz-checksum-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")];
-        let disposition = [("response-content-disposition", "attachment; filename=\"a b.txt\"; filename*=UTF-8''%C3%BC"), ("versionId", "3/L4")];
+        let checksums =
+            [("content-length", "8388608"), ("x-amz-checksum-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")];
+        let disposition = [
+            ("response-content-disposition", "attachment; filename=\"a b.txt\"; filename*=UTF-8''%C3%BC"),
+            ("versionId", "3/L4"),
+        ];
         for address in &addresses {
             for credentials in [&plain, &session] {
                 let signer = Signer::new(address, credentials, at, TimeDelta::seconds(900));

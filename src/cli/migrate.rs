@@ -6,7 +6,9 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 
-pub(super) async fn run(load: impl FnOnce(&[(&str, String)]) -> Result<Settings, config::Error>) -> Result<(), Box<dyn Error>> {
+pub(super) async fn run(
+    load: impl FnOnce(&[(&str, String)]) -> Result<Settings, config::Error>,
+) -> Result<(), Box<dyn Error>> {
     let settings = load(&[])?;
     // On SQLite nobody else may be at the file.
     let _lock = if app::uses_data_dir(&settings) { Some(app::lock(&settings.data_dir)?) } else { None };

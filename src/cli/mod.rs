@@ -37,7 +37,11 @@ enum Verb {
 /// Does what the command line asks for. Whatever goes wrong is told in one line, with exit code 1.
 pub async fn run(arguments: Arguments) -> ExitCode {
     let load = |flags: &[(&str, String)]| {
-        Settings::load(arguments.config.as_deref(), |name| std::env::var(name).ok().filter(|value| !value.is_empty()), flags)
+        Settings::load(
+            arguments.config.as_deref(),
+            |name| std::env::var(name).ok().filter(|value| !value.is_empty()),
+            flags,
+        )
     };
     let outcome: Result<(), Box<dyn std::error::Error>> = match arguments.verb {
         None => serve::run(load, arguments.serve).await,

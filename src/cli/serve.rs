@@ -69,7 +69,9 @@ fn welcome(app: &App, settings: &Settings) -> String {
     }
     text += &format!("  API docs  {base}/docs\n  OpenAPI   {base}/openapi.json\n");
     match (app.embedded_s3, &settings.s3.bucket) {
-        (Some(address), _) => text += &format!("  Storage   embedded S3 at http://{address}, in {}\n", settings.data_dir.display()),
+        (Some(address), _) => {
+            text += &format!("  Storage   embedded S3 at http://{address}, in {}\n", settings.data_dir.display())
+        }
         (None, Some(bucket)) => text += &format!("  Storage   bucket {bucket}\n"),
         (None, None) => {}
     }

@@ -129,7 +129,10 @@ fn quiet_until(upload: &Upload) -> Option<chrono::DateTime<chrono::Utc>> {
         (Some(_), Some(urls_expire_at)) => Some(urls_expire_at + MAX_TRANSFER),
         (Some(_), None) => None,
         // Whoever was creating it may not have heard yet.
-        (None, _) if upload.plan.size() != Some(0) && upload.status != Status::Aborting(Ending::Fail(Failure::CreateRefused)) => {
+        (None, _)
+            if upload.plan.size() != Some(0)
+                && upload.status != Status::Aborting(Ending::Fail(Failure::CreateRefused)) =>
+        {
             Some(upload.created_at + CREATE_LEASE * 2)
         }
         (None, _) => None,

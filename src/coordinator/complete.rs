@@ -10,7 +10,8 @@ use super::{Coordinator, Error, PartReport, Snapshot, to_the_end};
 use crate::bucket::{self, COMPLETE_TIMEOUT, FoundObject};
 use crate::store::{self, Lease};
 use crate::upload::{
-    Algorithm, Checksum, Ending, Failure, Invalid, LastProblem, MAX_PARTS, Owner, Part, PartSet, Plan, Status, Target, Upload,
+    Algorithm, Checksum, Ending, Failure, Invalid, LastProblem, MAX_PARTS, Owner, Part, PartSet, Plan, Status, Target,
+    Upload,
 };
 
 /// After an unclear outcome nobody sends another completion for this long: S3 may still be at work on the last one.
@@ -182,7 +183,9 @@ impl Coordinator {
             },
             (None, _) => self.0.bucket.put_empty(upload).await,
         };
-        let Err(error) = sent else { return self.prove(lease, target).await };
+        let Err(error) = sent else {
+            return self.prove(lease, target).await;
+        };
         tracing::info!(upload_id = %upload.id, %error, "a completion was not plainly accepted");
         match error.refusal() {
             Some(code) if BLAMES_CHECKSUM.contains(&code) && self.0.bucket.comparable(upload, &target).is_some() => {
@@ -196,7 +199,9 @@ impl Coordinator {
     /// Goes on with a completion whose outcome nobody knows yet. To look for proof is safe at any time; to send another
     /// takes the lease.
     async fn go_on(&self, upload: Upload) -> Result<Upload, Error> {
-        let Status::Completing { lease_until, target } = upload.status.clone() else { return Ok(upload) };
+        let Status::Completing { lease_until, target } = upload.status.clone() else {
+            return Ok(upload);
+        };
         let found = match self.0.bucket.head(&upload).await {
             Ok(found) => self.ours(&upload, found),
             Err(error) => {
@@ -204,10 +209,10 @@ impl Coordinator {
                 return Ok(upload);
             }
         };
-        if let Some(found) = found.filter(|found| found.size == target.size) {
-            if let Verdict::Proved { verified } = self.judge(&upload, &target, &found) {
-                return self.moved_or(self.0.store.complete(&upload, &self.object(&found, verified)).await);
-            }
+        if let Some(found) = found
+            && let Verdict::Proved { verified } = self.judge(&upload, &target, &found)
+        {
+            return self.moved_or(self.0.store.complete(&upload, &self.object(&found, verified)).await);
         }
         if lease_until >= upload.seen_at {
             return Ok(upload);
@@ -236,11 +241,16 @@ impl Coordinator {
             Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
         };
         let foreign = match found {
-            Some(found) if self.ours(upload, Some(found.clone())).is_some() => return self.settle(lease, &target, found).await,
+            Some(found) if self.ours(upload, Some(found.clone())).is_some() => {
+                return self.settle(lease, &target, found).await;
+            }
             found => found.is_some(),
         };
         let code = refused.as_ref().and_then(bucket::Error::refusal);
-        if foreign && (code.is_some_and(|code| BLAMES_KEY.contains(&code)) || !self.0.bucket.capabilities().conditional_completion) {
+        if foreign
+            && (code.is_some_and(|code| BLAMES_KEY.contains(&code))
+                || !self.0.bucket.capabilities().conditional_completion)
+        {
             return self.fail(lease, Failure::KeyTaken).await;
         }
         let is_open = match &upload.s3_upload_id {
@@ -265,7 +275,9 @@ impl Coordinator {
             };
         }
         match self.0.bucket.head(upload).await {
-            Ok(Some(found)) if self.ours(upload, Some(found.clone())).is_some() => self.settle(lease, &target, found).await,
+            Ok(Some(found)) if self.ours(upload, Some(found.clone())).is_some() => {
+                self.settle(lease, &target, found).await
+            }
             Ok(Some(_)) => self.fail(lease, Failure::KeyTaken).await,
             Ok(None) => self.fail(lease, Failure::UploadVanished).await,
             Err(error) => self.leave_unclear(lease, &error.to_string()).await,
@@ -302,7 +314,9 @@ impl Coordinator {
     /// S3 blames the parts: find out which, for the client to send them again.
     async fn explain(&self, lease: Lease, recorded: &[Part], refused: bucket::Error) -> Result<Upload, Error> {
         let upload = lease.upload();
-        let Some(s3_upload_id) = &upload.s3_upload_id else { return Err(refused.into()) };
+        let Some(s3_upload_id) = &upload.s3_upload_id else {
+            return Err(refused.into());
+        };
         let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,
             Err(_) => return self.leave_unclear(lease, &refused.to_string()).await,

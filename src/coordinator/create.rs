@@ -73,7 +73,12 @@ impl Coordinator {
     /// # Errors
     /// [`Error::Invalid`], [`Error::PresetNotFound`], [`Error::IdempotencyInProgress`], [`Error::IdempotencyKeyReused`], and
     /// S3's and the database's own.
-    pub async fn create(&self, owner: Owner, request: CreateRequest, key: Option<IdempotencyKey>) -> Result<Creation, Error> {
+    pub async fn create(
+        &self,
+        owner: Owner,
+        request: CreateRequest,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Creation, Error> {
         let wanted = request.part_urls;
         let new = self.plan(owner, request)?;
         let this = self.clone();
@@ -161,7 +166,9 @@ impl Coordinator {
             return self.begin_at_s3(lease).await;
         }
         let mut found = self.0.bucket.open_uploads(&lease.upload().key).await?;
-        let Some(adopted) = found.pop() else { return self.begin_at_s3(lease).await };
+        let Some(adopted) = found.pop() else {
+            return self.begin_at_s3(lease).await;
+        };
         for surplus in found {
             self.0.bucket.abort(lease.upload(), &surplus).await?;
         }

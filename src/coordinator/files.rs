@@ -37,7 +37,8 @@ impl Coordinator {
     /// [`Error::FileNotFound`] and [`Error::NotCompleted`].
     pub async fn file(&self, owner: &Owner, id: Uuid) -> Result<(Upload, Object), Error> {
         let found = self.0.store.find(owner, id).await.map_err(Error::from);
-        let upload = found.map_err(|error| if matches!(error, Error::UploadNotFound) { Error::FileNotFound } else { error })?;
+        let upload =
+            found.map_err(|error| if matches!(error, Error::UploadNotFound) { Error::FileNotFound } else { error })?;
         let upload = self.complete_if_ready(upload).await;
         match &upload.status {
             Status::Completed(object) => {
@@ -56,7 +57,12 @@ impl Coordinator {
     ///
     /// # Errors
     /// As [`Coordinator::file`].
-    pub async fn download_link(&self, owner: &Owner, id: Uuid, request: DownloadRequest) -> Result<DownloadLink, Error> {
+    pub async fn download_link(
+        &self,
+        owner: &Owner,
+        id: Uuid,
+        request: DownloadRequest,
+    ) -> Result<DownloadLink, Error> {
         let (upload, object) = self.file(owner, id).await?;
         let rules = &self.0.rules;
         let now = self.0.clock.now();
@@ -66,7 +72,11 @@ impl Coordinator {
         let (from, until, cache_control) = if request.cacheable {
             let seconds = window.num_seconds().max(1);
             let from = DateTime::from_timestamp(now.timestamp() / seconds * seconds, 0).unwrap_or(now);
-            (from, from + (window + ttl).min(TimeDelta::days(7)), Some(format!("private, max-age={seconds}, immutable")))
+            (
+                from,
+                from + (window + ttl).min(TimeDelta::days(7)),
+                Some(format!("private, max-age={seconds}, immutable")),
+            )
         } else {
             (now, now + ttl, None)
         };

@@ -100,7 +100,13 @@ impl Coordinator {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn list(&self, owner: &Owner, filter: Filter, before: Option<Uuid>, limit: u64) -> Result<Vec<Snapshot>, Error> {
+    pub async fn list(
+        &self,
+        owner: &Owner,
+        filter: Filter,
+        before: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<Snapshot>, Error> {
         let uploads = self.0.store.list(owner, filter, before, limit).await?;
         let ids: Vec<Uuid> = uploads.iter().map(|upload| upload.id).collect();
         let tallies = self.0.store.tallies(&ids).await?;
@@ -160,7 +166,8 @@ impl Coordinator {
         let rules = &self.0.rules;
         let hard = upload.hard_expires_at;
         let idle = hard.min(upload.seen_at + rules.idle_ttl);
-        let gains = idle - upload.expires_at >= TOUCH_PAUSE.min(TimeDelta::from_std(rules.idle_ttl / 4).unwrap_or(TOUCH_PAUSE));
+        let gains =
+            idle - upload.expires_at >= TOUCH_PAUSE.min(TimeDelta::from_std(rules.idle_ttl / 4).unwrap_or(TOUCH_PAUSE));
         let uncovered = urls_expire_at.filter(|end| upload.urls_expire_at.is_none_or(|covered| *end > covered));
         if !gains && uncovered.is_none() {
             return Ok(upload);
@@ -171,7 +178,9 @@ impl Coordinator {
 }
 
 /// Runs to its end even when the client that asked goes away: between S3 and the ledger nobody may stop half-way.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     match tokio::spawn(work).await {
         Ok(outcome) => outcome,
         Err(failure) => match failure.try_into_panic() {

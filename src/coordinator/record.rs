@@ -96,7 +96,9 @@ impl Coordinator {
     }
 
     pub(super) async fn sync_in(&self, upload: &Upload) -> Result<(), Error> {
-        let Some(s3_upload_id) = &upload.s3_upload_id else { return Ok(()) };
+        let Some(s3_upload_id) = &upload.s3_upload_id else {
+            return Ok(());
+        };
         let listed_from = self.0.store.now().await?;
         let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,

@@ -58,7 +58,13 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::Invalid`], and the refusals of an upload that is not open.
-    pub async fn sign(&self, owner: &Owner, id: Uuid, parts: PartsRequest, ttl: Option<Duration>) -> Result<Vec<PartUrl>, Error> {
+    pub async fn sign(
+        &self,
+        owner: &Owner,
+        id: Uuid,
+        parts: PartsRequest,
+        ttl: Option<Duration>,
+    ) -> Result<Vec<PartUrl>, Error> {
         let upload = self.open_upload(owner, id).await?;
         self.sign_parts(upload, &parts, ttl).await
     }
@@ -70,7 +76,9 @@ impl Coordinator {
         ttl: Option<Duration>,
     ) -> Result<Vec<PartUrl>, Error> {
         let checked = self.check_parts(&upload, parts)?;
-        let Some(s3_upload_id) = upload.s3_upload_id.clone() else { return Ok(Vec::new()) };
+        let Some(s3_upload_id) = upload.s3_upload_id.clone() else {
+            return Ok(Vec::new());
+        };
         // No URL outlives the upload's hard cap, which the database's clock tells; URLs are signed by ours.
         let wanted = TimeDelta::from_std(ttl.unwrap_or(self.0.rules.part_url_ttl)).unwrap_or(TimeDelta::MAX);
         let life = wanted.min(upload.hard_expires_at - upload.seen_at);
@@ -97,10 +105,13 @@ impl Coordinator {
         }
         match parts {
             PartsRequest::Numbers(_) if upload.part_checksum.is_some() => Err(Invalid::ChecksumRequired.into()),
-            PartsRequest::Numbers(numbers) => numbers.iter().map(|number| self.check_part(upload, number, None, None)).collect(),
-            PartsRequest::Items(items) => {
-                items.iter().map(|item| self.check_part(upload, item.number, item.size, item.checksum.as_deref())).collect()
+            PartsRequest::Numbers(numbers) => {
+                numbers.iter().map(|number| self.check_part(upload, number, None, None)).collect()
             }
+            PartsRequest::Items(items) => items
+                .iter()
+                .map(|item| self.check_part(upload, item.number, item.size, item.checksum.as_deref()))
+                .collect(),
         }
     }
 

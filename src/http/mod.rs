@@ -73,7 +73,12 @@ async fn to_response(error: poem::Error) -> Response {
 }
 
 /// What every request passes.
-async fn pass(endpoint: &impl Endpoint<Output = Response>, request: Request, origins: &Origins, methods: &spec::Methods) -> Response {
+async fn pass(
+    endpoint: &impl Endpoint<Output = Response>,
+    request: Request,
+    origins: &Origins,
+    methods: &spec::Methods,
+) -> Response {
     let request_id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let cors = match origins.check(request.headers()) {
@@ -129,7 +134,9 @@ fn finish(mut response: Response, request_id: &str, method: &Method, path: &str,
 /// The client's own id for the request, if it is a sound one, so that logs on both sides meet.
 fn request_id(request: &Request) -> String {
     let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
-    let sound = |id: &&str| !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let sound = |id: &&str| {
+        !id.is_empty() && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
     given.filter(sound).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
@@ -157,6 +164,7 @@ async fn ready(coordinator: Coordinator) -> poem::Result<Response> {
     if coordinator.is_ready().await {
         Ok(json("{\"status\":\"ready\"}"))
     } else {
-        Ok(Problem::new(Code::DatabaseUnavailable, "the database does not answer, or lacks a migration").into_response())
+        Ok(Problem::new(Code::DatabaseUnavailable, "the database does not answer, or lacks a migration")
+            .into_response())
     }
 }

@@ -33,7 +33,8 @@ pub(super) struct Cors(HeaderValue);
 impl Origins {
     /// Whether this request may be served; `Some` if it comes from a page of another, allowed origin.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<Option<Cors>, Problem> {
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_ascii_lowercase);
+        let text =
+            |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_ascii_lowercase);
         let refuse = |detail: &str| Problem::new(Code::ForbiddenOrigin, detail);
         let Some(host) = text(header::HOST).filter(|host| self.serves(host)) else {
             return Err(refuse("this service is not known by that Host; see the setting allowed_hosts"));

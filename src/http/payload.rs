@@ -88,7 +88,9 @@ async fn read(request: &Request, body: &mut RequestBody, limit: usize) -> Result
 }
 
 fn is_json(content_type: &str) -> bool {
-    let Ok(mime) = content_type.parse::<mime::Mime>() else { return false };
+    let Ok(mime) = content_type.parse::<mime::Mime>() else {
+        return false;
+    };
     let utf8 = mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
     mime.essence_str() == JSON && utf8
 }
@@ -107,7 +109,10 @@ fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Problem> {
 fn explain(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         let (line, column) = (error.line(), error.column());
-        return Problem::new(Code::MalformedJson, format!("not JSON at line {line}, column {column}, or nested too deeply"));
+        return Problem::new(
+            Code::MalformedJson,
+            format!("not JSON at line {line}, column {column}, or nested too deeply"),
+        );
     }
     let text = error.to_string();
     // serde's text ends with the position, which says nothing to those who build objects rather than text.
@@ -128,7 +133,8 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
         return Problem::field(Code::InvalidRequest, &within(field), "stands there twice");
     }
     let place = if path == "." || path.is_empty() { "body" } else { path };
-    let expected = text.rsplit_once(", expected ").map_or_else(|| text.to_owned(), |(_, wanted)| format!("expected {wanted}"));
+    let expected =
+        text.rsplit_once(", expected ").map_or_else(|| text.to_owned(), |(_, wanted)| format!("expected {wanted}"));
     Problem::field(Code::InvalidRequest, place, &expected)
 }
 
@@ -167,7 +173,8 @@ impl<T: Serialize + Send> IntoResponse for Answer<T> {
 impl<T: Type + Serialize> ApiResponse for Answer<T> {
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }];
-        let response = MetaResponse { description: "Done", status: Some(200), status_range: None, content, headers: vec![] };
+        let response =
+            MetaResponse { description: "Done", status: Some(200), status_range: None, content, headers: vec![] };
         MetaResponses { responses: vec![response] }
     }
 

@@ -210,7 +210,9 @@ impl From<Error> for Problem {
             Error::Failed => Problem::new(Code::UploadFailed, detail),
             Error::FileDeleted => Problem::new(Code::FileDeleted, detail),
             Error::NotCompleted => Problem::new(Code::NotCompleted, detail),
-            Error::PartsMissing(parts) => Problem::new(Code::PartsMissing, detail).with("missingParts", parts.to_string()),
+            Error::PartsMissing(parts) => {
+                Problem::new(Code::PartsMissing, detail).with("missingParts", parts.to_string())
+            }
             Error::PartsDiffer(parts) => Problem::new(Code::PartsDiffer, detail).with("parts", parts.to_string()),
             Error::KeyExists => Problem::new(Code::KeyExists, detail),
             Error::ChecksumMismatch => Problem::new(Code::ChecksumMismatch, detail),
@@ -245,7 +247,9 @@ impl From<Invalid> for Problem {
             Invalid::Size(_) => Problem::new(Code::InvalidSize, detail),
             Invalid::FileTooLarge { max_size } => Problem::new(Code::FileTooLarge, detail).with("maxSize", max_size),
             Invalid::PartSize(_) => Problem::new(Code::InvalidPartSize, detail),
-            Invalid::PartNumber { part_count } => Problem::new(Code::InvalidPartNumber, detail).with("partCount", part_count),
+            Invalid::PartNumber { part_count } => {
+                Problem::new(Code::InvalidPartNumber, detail).with("partCount", part_count)
+            }
             Invalid::ETag => Problem::new(Code::InvalidEtag, detail),
             Invalid::Checksum(_) => Problem::new(Code::InvalidChecksum, detail),
             Invalid::ChecksumRequired => Problem::new(Code::ChecksumRequired, detail),

@@ -34,7 +34,8 @@ pub fn document() -> Value {
     document["openapi"] = json!("3.0.3");
     document["info"]["description"] = json!(DESCRIPTION);
     document["info"]["license"] = json!({ "name": "MIT OR Apache-2.0", "url": "https://opensource.org/license/mit" });
-    document["info"]["contact"] = json!({ "name": "The Partita contributors", "url": "https://github.com/partita/partita" });
+    document["info"]["contact"] =
+        json!({ "name": "The Partita contributors", "url": "https://github.com/partita/partita" });
     document["servers"] = json!([{ "url": "/", "description": "This service" }]);
     document["security"] = json!([{ "bearer": [] }, {}]);
     document["components"]["securitySchemes"] = json!({ "bearer": {
@@ -43,7 +44,9 @@ pub fn document() -> Value {
     document["components"]["schemas"]["Problem"] = problem();
     document["components"]["schemas"]["FieldError"] = field_error();
     bounds(&mut document["components"]["schemas"]);
-    let Some(paths) = document["paths"].as_object_mut() else { return document };
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return document;
+    };
     *paths = std::mem::take(paths).into_iter().map(|(path, item)| (camel_case(&path), item)).collect();
     for item in paths.values_mut().filter_map(Value::as_object_mut) {
         for operation in item.values_mut() {
@@ -162,14 +165,16 @@ fn problem_response(status: u16) -> Value {
     let mut response = json!({ "description": "", "content": content });
     if matches!(status, 409 | 503) {
         let schema = json!({ "type": "integer", "format": "int32" });
-        response["headers"] = json!({ "Retry-After": { "description": "Seconds to wait, where waiting helps", "schema": schema } });
+        response["headers"] =
+            json!({ "Retry-After": { "description": "Seconds to wait, where waiting helps", "schema": schema } });
     }
     response
 }
 
 fn problem() -> Value {
     let text = |description: &str| json!({ "type": "string", "description": description });
-    let number = |description: &str, format: &str| json!({ "type": "integer", "format": format, "description": description });
+    let number =
+        |description: &str, format: &str| json!({ "type": "integer", "format": format, "description": description });
     json!({
         "type": "object",
         "description": "A problem document (RFC 9457)",
@@ -217,7 +222,11 @@ fn bounds(schemas: &mut Value) {
         ("Upload", "state", json!({ "enum": states })),
         ("CreateUploadRequest", "filename", json!({ "minLength": 1, "maxLength": 255 })),
         ("CreateUploadRequest", "size", json!({ "minimum": 0 })),
-        ("CreateUploadRequest", "partSize", json!({ "minimum": 5_242_880, "maximum": 5_368_709_120_i64, "multipleOf": 1_048_576 })),
+        (
+            "CreateUploadRequest",
+            "partSize",
+            json!({ "minimum": 5_242_880, "maximum": 5_368_709_120_i64, "multipleOf": 1_048_576 }),
+        ),
         ("CreateUploadRequest", "partChecksum", json!({ "enum": algorithms })),
         ("CreateUploadRequest", "fingerprint", json!({ "pattern": "^p1-[0-9]+-[0-9a-f]{16}$" })),
         ("Upload", "partChecksum", json!({ "enum": algorithms })),
@@ -250,8 +259,11 @@ fn tidy(value: &mut Value) {
             }
             // Only the framework writes names of headers in capitals.
             let shouted = |headers: &Map<String, Value>| headers.keys().all(|name| *name == name.to_uppercase());
-            if let Some(Value::Object(headers)) = map.get_mut("headers").filter(|headers| headers.as_object().is_some_and(shouted)) {
-                *headers = std::mem::take(headers).into_iter().map(|(name, header)| (header_case(&name), header)).collect();
+            if let Some(Value::Object(headers)) =
+                map.get_mut("headers").filter(|headers| headers.as_object().is_some_and(shouted))
+            {
+                *headers =
+                    std::mem::take(headers).into_iter().map(|(name, header)| (header_case(&name), header)).collect();
                 for header in headers.values_mut().filter_map(Value::as_object_mut) {
                     header.remove("deprecated");
                 }
@@ -369,7 +381,10 @@ impl Methods {
     pub(super) fn of(&self, path: &str) -> &str {
         let matches = |pattern: &[String]| {
             pattern.len() == path.split('/').count()
-                && pattern.iter().zip(path.split('/')).all(|(pattern, segment)| pattern.starts_with('{') || pattern == segment)
+                && pattern
+                    .iter()
+                    .zip(path.split('/'))
+                    .all(|(pattern, segment)| pattern.starts_with('{') || pattern == segment)
         };
         self.0.iter().find(|(pattern, _)| matches(pattern)).map_or("GET", |(_, methods)| methods)
     }

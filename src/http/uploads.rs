@@ -7,6 +7,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::caller;
 use super::payload::{Answer, Body};
 use super::problem::{Code, Problem};
 use super::spec::Tag;
@@ -14,7 +15,6 @@ use super::wire::{
     CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, PartPage, RecordPartRequest, RecordPartsRequest,
     SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, cursor, id, limit, position,
 };
-use super::caller;
 use crate::coordinator::{Completion, Coordinator};
 use crate::store::{Filter, IdempotencyKey};
 use crate::upload::State;
@@ -102,7 +102,8 @@ impl UploadsApi {
         let state = match state.0.as_deref() {
             None => None,
             Some(name) => Some(
-                State::from_name(name).ok_or_else(|| Problem::field(Code::InvalidRequest, "state", "there is no such state"))?,
+                State::from_name(name)
+                    .ok_or_else(|| Problem::field(Code::InvalidRequest, "state", "there is no such state"))?,
             ),
         };
         let filter = Filter { state, fingerprint: fingerprint.0 };
@@ -147,7 +148,12 @@ impl UploadsApi {
     ///
     /// Makes the object of its parts and proves it. What was not recorded is asked of S3. Repeating it after success gives
     /// the same answer.
-    #[oai(path = "/uploads/:upload_id/complete", method = "post", operation_id = "completeUpload", tag = "Tag::Uploads")]
+    #[oai(
+        path = "/uploads/:upload_id/complete",
+        method = "post",
+        operation_id = "completeUpload",
+        tag = "Tag::Uploads"
+    )]
     async fn complete_upload(
         &self,
         coordinator: Data<&Coordinator>,
@@ -195,7 +201,12 @@ impl UploadsApi {
     /// Record a part
     ///
     /// Recording it again replaces what was recorded. Durable when it answers.
-    #[oai(path = "/uploads/:upload_id/parts/:part_number", method = "put", operation_id = "recordPart", tag = "Tag::Parts")]
+    #[oai(
+        path = "/uploads/:upload_id/parts/:part_number",
+        method = "put",
+        operation_id = "recordPart",
+        tag = "Tag::Parts"
+    )]
     async fn record_part(
         &self,
         coordinator: Data<&Coordinator>,
@@ -256,7 +267,10 @@ fn read_key(headers: &HeaderMap, body: &[u8]) -> Result<Option<IdempotencyKey>, 
         (Some(_), Some(_)) => None,
     };
     let Some(key) = key.filter(|key| (1..=255).contains(&key.len())) else {
-        return Err(Problem::new(Code::InvalidIdempotencyKey, "an idempotency key is 1 to 255 visible ASCII characters"));
+        return Err(Problem::new(
+            Code::InvalidIdempotencyKey,
+            "an idempotency key is 1 to 255 visible ASCII characters",
+        ));
     };
     // Compared as JSON: neither white space nor the order of fields makes another request.
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();

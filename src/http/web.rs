@@ -30,7 +30,10 @@ pub(super) fn docs() -> impl Endpoint<Output = Response> {
     get(make_sync(move |request: Request| {
         if request.original_uri().path() == "/docs" {
             // The page's relative links lead from here.
-            return Response::builder().status(StatusCode::PERMANENT_REDIRECT).header(header::LOCATION, "/docs/").finish();
+            return Response::builder()
+                .status(StatusCode::PERMANENT_REDIRECT)
+                .header(header::LOCATION, "/docs/")
+                .finish();
         }
         asset::<Docs>(&request, request.uri().path(), policy)
     }))
@@ -45,7 +48,8 @@ pub(super) fn with_demo(mut routes: Route, storage_origin: &str) -> Route {
     let policy: &'static str = policy.leak();
     routes = routes.at("/", get(make_sync(move |request: Request| asset::<Demo>(&request, "", policy))));
     for path in Demo::iter() {
-        let endpoint = make_sync(move |request: Request| asset::<Demo>(&request, request.original_uri().path(), policy));
+        let endpoint =
+            make_sync(move |request: Request| asset::<Demo>(&request, request.original_uri().path(), policy));
         routes = routes.at(format!("/{path}"), get(endpoint));
     }
     routes

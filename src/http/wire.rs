@@ -14,7 +14,8 @@ use super::payload::{FromBody, present};
 use super::problem::{Code, Problem};
 use crate::config::MAX_URL_TTL;
 use crate::coordinator::{
-    CompletionRequest, CreateRequest, Creation, DownloadLink, PartReport, PartRequest, PartUrlsRequest, PartsRequest, Snapshot,
+    CompletionRequest, CreateRequest, Creation, DownloadLink, PartReport, PartRequest, PartUrlsRequest, PartsRequest,
+    Snapshot,
 };
 use crate::upload::{Invalid, LastProblem, PartSet, Status, Upload};
 use crate::{coordinator, upload};
@@ -150,8 +151,12 @@ impl From<Snapshot> for WireUpload {
     fn from(Snapshot { upload, tally, missing }: Snapshot) -> Self {
         let (mut object, mut abort_reason, mut failure) = (None, None, None);
         match &upload.status {
-            Status::Completed(stored) | Status::Deleting(stored) | Status::Deleted(stored) => object = Some(stored.into()),
-            Status::Aborting(upload::Ending::Abort(reason)) | Status::Aborted(reason) => abort_reason = Some(reason.name()),
+            Status::Completed(stored) | Status::Deleting(stored) | Status::Deleted(stored) => {
+                object = Some(stored.into())
+            }
+            Status::Aborting(upload::Ending::Abort(reason)) | Status::Aborted(reason) => {
+                abort_reason = Some(reason.name())
+            }
             Status::Failed(why) => failure = Some(why.name()),
             _ => {}
         }
@@ -175,9 +180,10 @@ impl From<Snapshot> for WireUpload {
             recorded_parts: tally.parts,
             recorded_bytes: size.map_or(tally.bytes, |size| tally.bytes.min(size)),
             missing_parts: missing.map(|missing| missing.to_string()),
-            checksum: upload
-                .checksum
-                .map(|checksum| WireChecksum { algorithm: checksum.algorithm.name().to_owned(), value: checksum.value }),
+            checksum: upload.checksum.map(|checksum| WireChecksum {
+                algorithm: checksum.algorithm.name().to_owned(),
+                value: checksum.value,
+            }),
             fingerprint: upload.fingerprint,
             bucket: upload.bucket,
             key: upload.key,
@@ -295,7 +301,9 @@ impl TryFrom<CreateUploadRequest> for CreateRequest {
 
     fn try_from(request: CreateUploadRequest) -> Result<Self, Problem> {
         let part_urls = match request.part_urls {
-            Some(wanted) => Some(PartUrlsRequest { count: wanted.count, ttl: ttl("partUrls.ttlSeconds", wanted.ttl_seconds)? }),
+            Some(wanted) => {
+                Some(PartUrlsRequest { count: wanted.count, ttl: ttl("partUrls.ttlSeconds", wanted.ttl_seconds)? })
+            }
             None => None,
         };
         Ok(CreateRequest {
@@ -408,10 +416,9 @@ impl SignPartsRequest {
     pub(super) fn read(self) -> Result<(PartsRequest, Option<Duration>), Problem> {
         let ttl = ttl("ttlSeconds", self.ttl_seconds)?;
         let parts = match (self.parts, self.items) {
-            (Some(parts), None) => PartsRequest::Numbers(
-                PartSet::parse(&parts)
-                    .map_err(|_| Problem::field(Code::InvalidRequest, "parts", "not part numbers and ranges such as 1-100,205"))?,
-            ),
+            (Some(parts), None) => PartsRequest::Numbers(PartSet::parse(&parts).map_err(|_| {
+                Problem::field(Code::InvalidRequest, "parts", "not part numbers and ranges such as 1-100,205")
+            })?),
             (None, Some(items)) if !items.is_empty() => PartsRequest::Items(
                 items
                     .into_iter()
@@ -419,7 +426,9 @@ impl SignPartsRequest {
                     .collect(),
             ),
             (None, Some(_)) => return Err(Problem::field(Code::InvalidRequest, "items", "name at least one part")),
-            _ => return Err(Problem::field(Code::InvalidRequest, "parts", "give either parts or items")),
+            _ => {
+                return Err(Problem::field(Code::InvalidRequest, "parts", "give either parts or items"));
+            }
         };
         Ok((parts, ttl))
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, FromQueryResult,
-    RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    FromQueryResult, RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions, TransactionTrait,
 };
 use uuid::Uuid;
 
@@ -84,7 +84,8 @@ fn is_transient(error: &DbErr) -> bool {
             // PostgreSQL classes 08 connection, 40 rollback, 53 resources, 55 lock, 57 intervention, 58 system.
             let postgres = code.len() == 5 && ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]);
             // SQLite primary codes BUSY, LOCKED, IOERR, FULL, CANTOPEN; extended ones hold them in the low byte.
-            let sqlite = code.len() < 5 && code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)));
+            let sqlite =
+                code.len() < 5 && code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13, 14].contains(&(code & 0xff)));
             postgres || sqlite
         }
         SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::Protocol(_) => true,
@@ -101,7 +102,11 @@ impl Store {
     pub async fn connect(url: &str, clock: Clock) -> Result<Store, Error> {
         let options = |connections: u32| {
             let mut options = ConnectOptions::new(url);
-            options.max_connections(connections).connect_timeout(PATIENCE).acquire_timeout(PATIENCE).sqlx_logging(false);
+            options
+                .max_connections(connections)
+                .connect_timeout(PATIENCE)
+                .acquire_timeout(PATIENCE)
+                .sqlx_logging(false);
             options
         };
         if !url.starts_with("sqlite:") {

@@ -6,8 +6,8 @@ use sea_orm::{DbErr, FromQueryResult, QueryResult};
 use super::Error;
 use super::entity::{part, upload};
 use crate::upload::{
-    AbortReason, Algorithm, Checksum, ETag, Ending, Failure, LastProblem, Object, Owner, Part, PartSet, Plan, State, Status,
-    Target, Upload,
+    AbortReason, Algorithm, Checksum, ETag, Ending, Failure, LastProblem, Object, Owner, Part, PartSet, Plan, State,
+    Status, Target, Upload,
 };
 
 /// A moment, from milliseconds since 1970.
@@ -35,7 +35,8 @@ impl TryFrom<Seen> for Upload {
         let id = row.id;
         let inconsistent = |what| Error::Inconsistent { id, what };
         let status = status(&row).ok_or_else(|| inconsistent("its columns contradict its state"))?;
-        let metadata = serde_json::from_str(&row.metadata).map_err(|_| inconsistent("metadata is not a map of strings"))?;
+        let metadata =
+            serde_json::from_str(&row.metadata).map_err(|_| inconsistent("metadata is not a map of strings"))?;
         let part_checksum = match row.part_checksum.as_deref() {
             Some(name) => Some(Algorithm::from_name(name).map_err(|_| inconsistent("unknown algorithm"))?),
             None => None,

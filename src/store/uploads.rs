@@ -10,11 +10,13 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::entity::upload::{ActiveModel, Column, Entity};
 use super::entity::idempotency_key;
+use super::entity::upload::{ActiveModel, Column, Entity};
 use super::row::Seen;
 use super::{Error, Store};
-use crate::upload::{AbortReason, Checksum, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload};
+use crate::upload::{
+    AbortReason, Checksum, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload,
+};
 
 /// How long an idempotency key is kept.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -129,7 +131,8 @@ impl Store {
                 upload_id: Set(id),
                 expires_at: Set((now + KEY_LIFE).timestamp_millis()),
             };
-            let mut taken = OnConflict::columns([idempotency_key::Column::Owner, idempotency_key::Column::IdempotencyKey]);
+            let mut taken =
+                OnConflict::columns([idempotency_key::Column::Owner, idempotency_key::Column::IdempotencyKey]);
             let insert = idempotency_key::Entity::insert(entry).on_conflict(taken.do_nothing().to_owned());
             if insert.exec_without_returning(&transaction).await? == 0 {
                 transaction.rollback().await?;
@@ -144,7 +147,9 @@ impl Store {
     async fn replay(&self, owner: &Owner, key: &IdempotencyKey, lease: Duration) -> Result<Created, Error> {
         let entry = idempotency_key::Entity::find_by_id((owner.0.clone(), key.key.clone())).one(&self.write).await?;
         // The other request was refused and took its key away between our two statements: nothing of it is left to replay.
-        let Some(entry) = entry else { return Ok(Created::InProgress) };
+        let Some(entry) = entry else {
+            return Ok(Created::InProgress);
+        };
         if entry.request_hash != key.request_hash {
             return Ok(Created::Reused);
         }
@@ -183,7 +188,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn list(&self, owner: &Owner, filter: Filter, before: Option<Uuid>, limit: u64) -> Result<Vec<Upload>, Error> {
+    pub async fn list(
+        &self,
+        owner: &Owner,
+        filter: Filter,
+        before: Option<Uuid>,
+        limit: u64,
+    ) -> Result<Vec<Upload>, Error> {
         let mut select = Entity::find().filter(Column::Owner.eq(owner.0.as_str()));
         if let Some(state) = filter.state {
             select = select.filter(Column::State.eq(state.name()));
@@ -207,7 +218,7 @@ impl Store {
             .enter(&lease.0, State::Open)
             .col_expr(Column::S3UploadId, Expr::value(s3_upload_id))
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt).into());
+            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt));
         self.decide(lease.0.id, update).await
     }
 
@@ -241,7 +252,7 @@ impl Store {
         let sooner = |left: SimpleExpr, right: SimpleExpr| -> SimpleExpr {
             CaseStatement::new().case(left.clone().gt(right.clone()), right).finally(left).into()
         };
-        let mut expires_at = later(Expr::col(Column::ExpiresAt).into(), self.in_expr(idle_ttl));
+        let mut expires_at = later(Expr::col(Column::ExpiresAt), self.in_expr(idle_ttl));
         let mut update = Entity::update_many();
         if let Some(urls) = urls_expire_at {
             let urls: SimpleExpr = Expr::value(urls.timestamp_millis());
@@ -249,7 +260,7 @@ impl Store {
             let known: SimpleExpr = Expr::col(Column::UrlsExpireAt).if_null(0);
             update = update.col_expr(Column::UrlsExpireAt, later(known, urls));
         }
-        let expires_at = sooner(expires_at, Expr::col(Column::HardExpiresAt).into());
+        let expires_at = sooner(expires_at, Expr::col(Column::HardExpiresAt));
         let update = update
             .col_expr(Column::ExpiresAt, expires_at.clone())
             .col_expr(Column::DueAt, expires_at)
@@ -288,7 +299,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Moved`] unless it is open and not yet expired.
-    pub async fn claim_completion(&self, owner: &Owner, id: Uuid, target: &Target, lease: Duration) -> Result<Lease, Error> {
+    pub async fn claim_completion(
+        &self,
+        owner: &Owner,
+        id: Uuid,
+        target: &Target,
+        lease: Duration,
+    ) -> Result<Lease, Error> {
         let update = Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Completing.name()))
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
@@ -296,7 +313,10 @@ impl Store {
             .col_expr(Column::LeaseUntil, self.in_expr(lease))
             .col_expr(Column::DueAt, self.in_expr(lease))
             .col_expr(Column::TargetSize, Expr::value(target.size))
-            .col_expr(Column::TargetChecksum, Expr::value(target.checksum.as_ref().map(|checksum| checksum.value.clone())));
+            .col_expr(
+                Column::TargetChecksum,
+                Expr::value(target.checksum.as_ref().map(|checksum| checksum.value.clone())),
+            );
         let update = with_problem(update, None)
             .filter(Column::Id.eq(id))
             .filter(Column::State.is_in(State::Completing.predecessors().map(State::name)))
@@ -346,7 +366,7 @@ impl Store {
     pub async fn reopen(&self, lease: Lease, problem: Option<&LastProblem>) -> Result<Upload, Error> {
         let update = with_problem(self.enter(&lease.0, State::Open), problem)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt).into())
+            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt))
             .col_expr(Column::TargetSize, null())
             .col_expr(Column::TargetChecksum, null());
         self.decide(lease.0.id, update).await
@@ -457,7 +477,11 @@ impl Store {
         self.seen(&self.write, Entity::find_by_id(id)).await
     }
 
-    pub(super) async fn seen(&self, db: &impl ConnectionTrait, select: sea_orm::Select<Entity>) -> Result<Upload, Error> {
+    pub(super) async fn seen(
+        &self,
+        db: &impl ConnectionTrait,
+        select: sea_orm::Select<Entity>,
+    ) -> Result<Upload, Error> {
         let found = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().one(db).await?;
         found.ok_or(Error::NotFound)?.try_into()
     }
@@ -481,7 +505,8 @@ fn row(new: NewUpload, now: DateTime<Utc>) -> Result<ActiveModel, Error> {
     let expires_at = std::cmp::min(hard_expires_at, now + new.idle_ttl);
     let lease_until = now + new.lease;
     let metadata = serde_json::to_string(&new.metadata);
-    let metadata = metadata.map_err(|_| Error::Inconsistent { id: new.id, what: "metadata is not a map of strings" })?;
+    let metadata =
+        metadata.map_err(|_| Error::Inconsistent { id: new.id, what: "metadata is not a map of strings" })?;
     Ok(ActiveModel {
         id: Set(new.id),
         owner: Set(new.owner.0),

@@ -104,7 +104,8 @@ impl Checksum {
 pub fn check_fingerprint(text: &str, size: Option<i64>) -> Result<(), Invalid> {
     let refuse = |reason| Err(Invalid::Fingerprint(reason));
     let mut fields = text.split('-');
-    let (Some("p1"), Some(digits), Some(hash), None) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
+    let (Some("p1"), Some(digits), Some(hash), None) = (fields.next(), fields.next(), fields.next(), fields.next())
+    else {
         return refuse("not of the form p1-<size>-<16 hex digits>");
     };
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -114,7 +115,11 @@ pub fn check_fingerprint(text: &str, size: Option<i64>) -> Result<(), Invalid> {
     // Written back, so that 007 and +7 are not other names for 7.
     match digits.parse::<i64>() {
         Ok(named) if named >= 0 && named.to_string() == digits => {
-            if size.is_some_and(|size| size != named) { refuse("it names another size than the upload's") } else { Ok(()) }
+            if size.is_some_and(|size| size != named) {
+                refuse("it names another size than the upload's")
+            } else {
+                Ok(())
+            }
         }
         _ => refuse("not of the form p1-<size>-<16 hex digits>"),
     }
@@ -129,7 +134,12 @@ mod tests {
         for algorithm in Algorithm::ALL {
             for bytes in 0..40 {
                 let value = STANDARD.encode(vec![7; bytes]);
-                assert_eq!(algorithm.check(&value).is_ok(), bytes == algorithm.length(), "{} {bytes}", algorithm.name());
+                assert_eq!(
+                    algorithm.check(&value).is_ok(),
+                    bytes == algorithm.length(),
+                    "{} {bytes}",
+                    algorithm.name()
+                );
             }
             assert!(algorithm.check("not base64!").is_err());
             assert_eq!(Algorithm::from_name(algorithm.name()), Ok(algorithm));
@@ -148,8 +158,17 @@ mod tests {
         assert_eq!(check_fingerprint("p1-734003200-0123456789abcdef", Some(734_003_200)), Ok(()));
         assert_eq!(check_fingerprint("p1-0-0000000000000000", None), Ok(()));
         for bad in [
-            "", "p1", "p2-5-0123456789abcdef", "p1-5-0123456789ABCDEF", "p1-5-0123", "p1--0123456789abcdef", "p1-05-0123456789abcdef",
-            "p1-+5-0123456789abcdef", "p1-5-0123456789abcdef-", "p1-99999999999999999999-0123456789abcdef", "p1-6-0123456789abcdef",
+            "",
+            "p1",
+            "p2-5-0123456789abcdef",
+            "p1-5-0123456789ABCDEF",
+            "p1-5-0123",
+            "p1--0123456789abcdef",
+            "p1-05-0123456789abcdef",
+            "p1-+5-0123456789abcdef",
+            "p1-5-0123456789abcdef-",
+            "p1-99999999999999999999-0123456789abcdef",
+            "p1-6-0123456789abcdef",
         ] {
             assert!(check_fingerprint(bad, Some(5)).is_err(), "{bad}");
         }

@@ -41,7 +41,9 @@ pub fn check(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
 /// A value as it stands in the object's metadata. Headers carry ASCII only, trim spaces at the ends and fold runs of them,
 /// so a value that would not survive is percent-encoded; a plain one stays as it is.
 pub fn encode(value: &str) -> String {
-    let plain = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && value.trim() == value && !value.contains("  ");
+    let plain = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && value.trim() == value
+        && !value.contains("  ");
     if plain {
         return value.to_owned();
     }
@@ -68,7 +70,9 @@ mod tests {
     fn keys_and_values_are_checked() {
         assert_eq!(check(&one("album", "2026")), Ok(()));
         assert_eq!(check(&one("a-1", "Ferien – Süd")), Ok(()));
-        for (key, value) in [("", "x"), ("Album", "x"), ("a_b", "x"), ("partita-upload-id", "x"), ("a", "x\ny"), ("a", "\u{0}")] {
+        for (key, value) in
+            [("", "x"), ("Album", "x"), ("a_b", "x"), ("partita-upload-id", "x"), ("a", "x\ny"), ("a", "\u{0}")]
+        {
             assert!(matches!(check(&one(key, value)), Err(Invalid::Metadata(_))), "{key:?} {value:?}");
         }
         assert!(check(&one(&"k".repeat(65), "x")).is_err());
@@ -83,7 +87,14 @@ mod tests {
 
     #[test]
     fn values_that_headers_would_bend_are_encoded() {
-        for (value, encoded) in [("a b", "a b"), ("100%", "100%"), ("é", "%C3%A9"), (" a", "%20a"), ("a  b", "a%20%20b"), ("é 5%", "%C3%A9%205%25")] {
+        for (value, encoded) in [
+            ("a b", "a b"),
+            ("100%", "100%"),
+            ("é", "%C3%A9"),
+            (" a", "%20a"),
+            ("a  b", "a%20%20b"),
+            ("é 5%", "%C3%A9%205%25"),
+        ] {
             assert_eq!(encode(value), encoded);
         }
     }

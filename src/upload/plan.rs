@@ -164,10 +164,14 @@ mod tests {
         assert!(matches!(refused(Some(-1), None, AWS_LARGEST), Invalid::Size(_)));
         assert_eq!(refused(Some(AWS_LARGEST + 1), None, AWS_LARGEST), Invalid::FileTooLarge { max_size: AWS_LARGEST });
         assert_eq!(refused(Some(FIVE_TIB + 1), None, FIVE_TIB), Invalid::FileTooLarge { max_size: FIVE_TIB });
-        for asked in [0, -1, 1, MIN_PART_SIZE - 1, MIN_PART_SIZE + 1, MAX_PART_SIZE + 1, MAX_PART_SIZE + MIB, i64::MAX] {
+        for asked in [0, -1, 1, MIN_PART_SIZE - 1, MIN_PART_SIZE + 1, MAX_PART_SIZE + 1, MAX_PART_SIZE + MIB, i64::MAX]
+        {
             assert!(matches!(refused(Some(1), Some(asked), AWS_LARGEST), Invalid::PartSize(_)), "{asked}");
         }
-        assert!(matches!(refused(Some(10_000 * MIN_PART_SIZE + 1), Some(MIN_PART_SIZE), AWS_LARGEST), Invalid::PartSize(_)));
+        assert!(matches!(
+            refused(Some(10_000 * MIN_PART_SIZE + 1), Some(MIN_PART_SIZE), AWS_LARGEST),
+            Invalid::PartSize(_)
+        ));
     }
 
     #[test]

@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn malformed_ranges_are_refused() {
-        for text in ["", ",", "1,", "-1", "1-", "2-1", "1 - 2", " 1", "+1", "1e3", "0x1", "1-2-3", "1000000000", "१"] {
+        for text in ["", ",", "1,", "-1", "1-", "2-1", "1 - 2", " 1", "+1", "1e3", "0x1", "1-2-3", "1000000000", "१"]
+        {
             assert_eq!(PartSet::parse(text), Err(MalformedRanges), "{text:?}");
         }
     }

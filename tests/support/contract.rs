@@ -24,7 +24,9 @@ pub(crate) fn check(method: &str, path: &str, reply: &Reply) {
     if path.starts_with("/v1/") {
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{place}");
     }
-    let Some(operation) = operation(method, path) else { return };
+    let Some(operation) = operation(method, path) else {
+        return;
+    };
     let response = &operation["responses"][reply.status.as_str()];
     assert!(response.is_object(), "an undocumented status: {place}");
     let kind = reply.header("content-type").unwrap_or_default();
@@ -42,7 +44,8 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let segments: Vec<&str> = path.split('/').collect();
     let matches = |pattern: &str| {
         let pattern: Vec<&str> = pattern.split('/').collect();
-        pattern.len() == segments.len() && pattern.iter().zip(&segments).all(|(p, s)| (p.starts_with('{') && !s.is_empty()) || p == s)
+        pattern.len() == segments.len()
+            && pattern.iter().zip(&segments).all(|(p, s)| (p.starts_with('{') && !s.is_empty()) || p == s)
     };
     let paths = DOCUMENT["paths"].as_object()?;
     let (_, item) = paths.iter().find(|(pattern, _)| matches(pattern))?;

@@ -34,7 +34,8 @@ pub(crate) use on_both_databases;
 
 /// A variable that `./test` sets. Without it a test fails: it is never skipped.
 pub(crate) fn needed(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests by ./test, or start `./test services`"))
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by ./test, or start `./test services`"))
 }
 
 /// The service in this process, with the embedded S3.
@@ -65,9 +66,11 @@ impl Service {
         settings.web_demo = Some(true);
         change(&mut settings);
         let sqlite = format!("sqlite://{}", folder.path().join("partita.sqlite").display());
-        let database_url = settings.database_url.as_ref().map_or(sqlite, |url| secrecy::ExposeSecret::expose_secret(url).to_owned());
+        let database_url =
+            settings.database_url.as_ref().map_or(sqlite, |url| secrecy::ExposeSecret::expose_secret(url).to_owned());
         if database_url.starts_with("postgres") {
-            let store = partita::app::open_store(&settings, partita::clock::Clock::default()).await.expect("a database");
+            let store =
+                partita::app::open_store(&settings, partita::clock::Clock::default()).await.expect("a database");
             store.migrate().await.expect("migrated");
             store.close().await;
         }
@@ -158,7 +161,11 @@ impl Reply {
 
 impl Api {
     pub(crate) fn new(base: String) -> Api {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
         Api { base, http }
     }
 
@@ -213,7 +220,8 @@ impl Api {
 
     /// PUTs the part's bytes of `file`, with exactly the headers given; returns S3's status and ETag.
     pub(crate) async fn put_part(&self, part: &Value, file: &[u8]) -> (StatusCode, String) {
-        let (offset, size) = (part["offset"].as_u64().expect("offset") as usize, part["size"].as_u64().expect("size") as usize);
+        let (offset, size) =
+            (part["offset"].as_u64().expect("offset") as usize, part["size"].as_u64().expect("size") as usize);
         self.put_bytes(part, file[offset..offset + size].to_vec()).await
     }
 

@@ -39,9 +39,7 @@ impl Algorithm {
 
     /// By S3's name, in either case.
     pub(crate) fn parse(name: &str) -> S3Result<Self> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|known| known.name().eq_ignore_ascii_case(name));
+        let known = Self::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(name));
         known.ok_or_else(|| s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported."))
     }
 
@@ -73,43 +71,23 @@ pub(crate) struct Checksum {
 
 impl Checksum {
     fn of(algorithm: Algorithm, digest: &[u8]) -> Self {
-        Self {
-            algorithm,
-            value: BASE64.encode(digest),
-        }
+        Self { algorithm, value: BASE64.encode(digest) }
     }
 
     fn digest(&self) -> S3Result<Vec<u8>> {
-        let digest = BASE64
-            .decode(&self.value)
-            .ok()
-            .filter(|digest| digest.len() == self.algorithm.length());
-        digest.ok_or_else(|| {
-            s3_error!(
-                InvalidRequest,
-                "Value for {} header is invalid.",
-                self.algorithm.header()
-            )
-        })
+        let digest = BASE64.decode(&self.value).ok().filter(|digest| digest.len() == self.algorithm.length());
+        digest.ok_or_else(|| s3_error!(InvalidRequest, "Value for {} header is invalid.", self.algorithm.header()))
     }
 
     /// Checks what the client `claimed` about bytes that have this checksum.
     pub(crate) fn check(&self, claimed: &Self) -> S3Result<()> {
         claimed.digest()?;
-        if self == claimed {
-            Ok(())
-        } else {
-            Err(bad_digest(claimed.algorithm))
-        }
+        if self == claimed { Ok(()) } else { Err(bad_digest(claimed.algorithm)) }
     }
 }
 
 fn bad_digest(algorithm: Algorithm) -> S3Error {
-    s3_error!(
-        BadDigest,
-        "The {} you specified did not match the calculated checksum.",
-        algorithm.name()
-    )
+    s3_error!(BadDigest, "The {} you specified did not match the calculated checksum.", algorithm.name())
 }
 
 /// Computes one checksum.
@@ -155,14 +133,9 @@ impl Hasher {
 
 /// The algorithm whose value follows the body, as `x-amz-trailer` announces it.
 pub(crate) fn announced(headers: &http::HeaderMap) -> S3Result<Option<Algorithm>> {
-    let trailers = headers
-        .get_all("x-amz-trailer")
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let algorithms: BTreeSet<_> = trailers
-        .flat_map(|list| list.split(','))
-        .filter_map(Algorithm::from_header)
-        .collect();
+    let trailers = headers.get_all("x-amz-trailer").iter().filter_map(|value| value.to_str().ok());
+    let algorithms: BTreeSet<_> =
+        trailers.flat_map(|list| list.split(',')).filter_map(Algorithm::from_header).collect();
     if algorithms.len() > 1 {
         return Err(s3_error!(InvalidRequest, "Multiple checksum Types are not allowed."));
     }
@@ -183,10 +156,7 @@ mod tests {
         };
         assert_eq!(of(Algorithm::Crc32), BASE64.encode(0xcbf4_3926_u32.to_be_bytes()));
         assert_eq!(of(Algorithm::Crc32c), BASE64.encode(0xe306_9283_u32.to_be_bytes()));
-        assert_eq!(
-            of(Algorithm::Crc64Nvme),
-            BASE64.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes())
-        );
+        assert_eq!(of(Algorithm::Crc64Nvme), BASE64.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()));
         assert_eq!(
             of(Algorithm::Sha1),
             BASE64.encode(hex::decode("f7c3bc1d808e04732adf679965ccc34ca7ae3441").unwrap())

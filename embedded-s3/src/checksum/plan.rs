@@ -36,10 +36,7 @@ pub(crate) struct ObjectChecksum {
 impl ObjectChecksum {
     /// Of an object that was put whole.
     pub(crate) fn full(checksum: Checksum) -> Self {
-        Self {
-            kind: Kind::FullObject,
-            checksum,
-        }
+        Self { kind: Kind::FullObject, checksum }
     }
 }
 
@@ -57,11 +54,7 @@ impl Plan {
     pub(crate) fn of(algorithm: Option<&str>, kind: Option<&str>) -> S3Result<Self> {
         let Some(name) = algorithm else {
             return match kind {
-                None => Ok(Self {
-                    algorithm: Algorithm::Crc64Nvme,
-                    kind: Kind::FullObject,
-                    named: false,
-                }),
+                None => Ok(Self { algorithm: Algorithm::Crc64Nvme, kind: Kind::FullObject, named: false }),
                 Some(_) => Err(s3_error!(
                     InvalidRequest,
                     "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
@@ -84,11 +77,7 @@ impl Plan {
                 ));
             }
         };
-        Ok(Self {
-            algorithm,
-            kind,
-            named: true,
-        })
+        Ok(Self { algorithm, kind, named: true })
     }
 
     /// Checks the algorithm a part comes with, as S3 does: it must be the upload's, and a composite object needs one.
@@ -114,10 +103,7 @@ impl Plan {
             Kind::Composite => self.composite(parts)?,
             Kind::FullObject => self.full_object(parts)?,
         };
-        Ok(ObjectChecksum {
-            kind: self.kind,
-            checksum,
-        })
+        Ok(ObjectChecksum { kind: self.kind, checksum })
     }
 
     fn composite(&self, parts: &[PartRecord]) -> S3Result<Checksum> {
@@ -126,10 +112,7 @@ impl Plan {
             hasher.update(&part.checksum.digest()?);
         }
         let Checksum { algorithm, value } = hasher.finish();
-        Ok(Checksum {
-            algorithm,
-            value: format!("{value}-{}", parts.len()),
-        })
+        Ok(Checksum { algorithm, value: format!("{value}-{}", parts.len()) })
     }
 
     fn full_object(&self, parts: &[PartRecord]) -> S3Result<Checksum> {
@@ -138,28 +121,16 @@ impl Plan {
             Algorithm::Crc32c => crc_fast::CrcAlgorithm::Crc32Iscsi,
             Algorithm::Crc64Nvme => crc_fast::CrcAlgorithm::Crc64Nvme,
             Algorithm::Sha1 | Algorithm::Sha256 => {
-                return Err(s3_error!(
-                    InternalError,
-                    "a hash of all bytes cannot be had from the parts"
-                ));
+                return Err(s3_error!(InternalError, "a hash of all bytes cannot be had from the parts"));
             }
         };
         let mut whole = None;
         for part in parts {
-            let value = part
-                .checksum
-                .digest()?
-                .iter()
-                .fold(0, |value, byte| value << 8 | u64::from(*byte));
-            whole = Some(whole.map_or(value, |so_far| {
-                crc_fast::checksum_combine(crc, so_far, value, part.size)
-            }));
+            let value = part.checksum.digest()?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            whole = Some(whole.map_or(value, |so_far| crc_fast::checksum_combine(crc, so_far, value, part.size)));
         }
         let bytes = whole.unwrap_or_default().to_be_bytes();
-        Ok(Checksum::of(
-            self.algorithm,
-            &bytes[bytes.len() - self.algorithm.length()..],
-        ))
+        Ok(Checksum::of(self.algorithm, &bytes[bytes.len() - self.algorithm.length()..]))
     }
 }
 
@@ -180,11 +151,7 @@ impl ObjectChecksum {
             Kind::FullObject => ours.value == claimed.value,
             Kind::Composite => ours.value == claimed.value || bare == Some(&claimed.value),
         };
-        if right {
-            Ok(())
-        } else {
-            Err(bad_digest(claimed.algorithm))
-        }
+        if right { Ok(()) } else { Err(bad_digest(claimed.algorithm)) }
     }
 }
 
@@ -222,20 +189,12 @@ mod tests {
     fn a_full_object_checksum_is_that_of_all_bytes_whatever_the_parts() {
         let bytes: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 % 251) as u8).collect();
         for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
-            let plan = Plan {
-                algorithm,
-                kind: Kind::FullObject,
-                named: true,
-            };
+            let plan = Plan { algorithm, kind: Kind::FullObject, named: true };
             let whole = part(1, &bytes, algorithm).checksum;
             for cut in [0, 1, 4096, 99_999, 100_000] {
                 let (head, tail) = bytes.split_at(cut);
                 let parts = [part(1, head, algorithm), part(2, tail, algorithm)];
-                assert_eq!(
-                    plan.combine(&parts).unwrap().checksum,
-                    whole,
-                    "{algorithm:?} cut at {cut}"
-                );
+                assert_eq!(plan.combine(&parts).unwrap().checksum, whole, "{algorithm:?} cut at {cut}");
             }
             assert_eq!(plan.combine(&[part(1, &bytes, algorithm)]).unwrap().checksum, whole);
         }
@@ -243,18 +202,11 @@ mod tests {
 
     #[test]
     fn a_composite_checksum_is_that_of_the_parts_checksums_and_their_number() {
-        let plan = Plan {
-            algorithm: Algorithm::Sha256,
-            kind: Kind::Composite,
-            named: true,
-        };
+        let plan = Plan { algorithm: Algorithm::Sha256, kind: Kind::Composite, named: true };
         let parts = [part(1, b"a", Algorithm::Sha256), part(2, b"b", Algorithm::Sha256)];
         let both = [Sha256::checksum(b"a"), Sha256::checksum(b"b")].concat();
         let combined = plan.combine(&parts).unwrap();
-        assert_eq!(
-            combined.checksum.value,
-            format!("{}-2", BASE64.encode(Sha256::checksum(&both)))
-        );
+        assert_eq!(combined.checksum.value, format!("{}-2", BASE64.encode(Sha256::checksum(&both))));
         let bare = Checksum::of(Algorithm::Sha256, &Sha256::checksum(&both));
         combined.check(&bare).unwrap();
         combined.check(&Checksum::of(Algorithm::Sha256, &[0; 32])).unwrap_err();
@@ -264,28 +216,13 @@ mod tests {
     fn only_the_pairs_of_algorithm_and_type_that_s3_knows() {
         let plan = |algorithm, kind| Plan::of(algorithm, kind).map(|plan| (plan.algorithm, plan.kind));
         assert_eq!(plan(None, None).unwrap(), (Algorithm::Crc64Nvme, Kind::FullObject));
-        assert_eq!(
-            plan(Some("CRC32C"), None).unwrap(),
-            (Algorithm::Crc32c, Kind::Composite)
-        );
-        assert_eq!(
-            plan(Some("CRC32C"), Some("FULL_OBJECT")).unwrap(),
-            (Algorithm::Crc32c, Kind::FullObject)
-        );
-        assert_eq!(
-            plan(Some("CRC64NVME"), None).unwrap(),
-            (Algorithm::Crc64Nvme, Kind::FullObject)
-        );
-        assert_eq!(
-            plan(Some("SHA256"), Some("COMPOSITE")).unwrap(),
-            (Algorithm::Sha256, Kind::Composite)
-        );
-        for (algorithm, kind) in [
-            ("SHA1", "FULL_OBJECT"),
-            ("SHA256", "FULL_OBJECT"),
-            ("CRC64NVME", "COMPOSITE"),
-            ("MD5", "COMPOSITE"),
-        ] {
+        assert_eq!(plan(Some("CRC32C"), None).unwrap(), (Algorithm::Crc32c, Kind::Composite));
+        assert_eq!(plan(Some("CRC32C"), Some("FULL_OBJECT")).unwrap(), (Algorithm::Crc32c, Kind::FullObject));
+        assert_eq!(plan(Some("CRC64NVME"), None).unwrap(), (Algorithm::Crc64Nvme, Kind::FullObject));
+        assert_eq!(plan(Some("SHA256"), Some("COMPOSITE")).unwrap(), (Algorithm::Sha256, Kind::Composite));
+        for (algorithm, kind) in
+            [("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("MD5", "COMPOSITE")]
+        {
             assert!(plan(Some(algorithm), Some(kind)).is_err(), "{algorithm} {kind}");
         }
         assert!(plan(None, Some("FULL_OBJECT")).is_err());

@@ -71,12 +71,7 @@ pub(crate) struct Bucket {
 
 impl Upload {
     pub(crate) fn new(record: UploadRecord, parts: BTreeMap<i32, StoredPart>) -> Self {
-        Self {
-            record,
-            parts: RwLock::new(parts),
-            gate: RwLock::new(true),
-            part_locks: KeyLocks::new(),
-        }
+        Self { record, parts: RwLock::new(parts), gate: RwLock::new(true), part_locks: KeyLocks::new() }
     }
 
     /// The parts as they are now, by number.
@@ -87,12 +82,7 @@ impl Upload {
     fn files_of(&self, record: &ObjectRecord) -> S3Result<Vec<Arc<Claimed>>> {
         let parts = self.parts();
         let file = |part: &PartRecord| parts.get(&part.number).map(|stored| Arc::clone(&stored.file));
-        record
-            .parts
-            .iter()
-            .map(file)
-            .collect::<Option<_>>()
-            .ok_or_else(|| s3_error!(InternalError))
+        record.parts.iter().map(file).collect::<Option<_>>().ok_or_else(|| s3_error!(InternalError))
     }
 }
 
@@ -111,13 +101,7 @@ impl Bucket {
             lifecycle: vec![],
         };
         disk::write_record(folder.join("bucket.json"), &record)?;
-        Ok(Self::new(
-            record,
-            Claimed::kept(folder, reaper, None),
-            reaper,
-            BTreeMap::new(),
-            BTreeMap::new(),
-        ))
+        Ok(Self::new(record, Claimed::kept(folder, reaper, None), reaper, BTreeMap::new(), BTreeMap::new()))
     }
 
     pub(crate) fn new(
@@ -188,18 +172,11 @@ impl Bucket {
         let name = format!("{}.bin", Uuid::new_v4().simple());
         let path = self.folder.path().join("parts").join(&name);
         let file = File::create_new(&path)?;
-        Ok((
-            name,
-            file,
-            Claimed::unclaimed(path, &self.reaper, Some(Arc::clone(&self.folder))),
-        ))
+        Ok((name, file, Claimed::unclaimed(path, &self.reaper, Some(Arc::clone(&self.folder)))))
     }
 
     pub(crate) fn object(&self, key: &str) -> S3Result<Arc<Object>> {
-        read(&self.objects)
-            .get(key)
-            .cloned()
-            .ok_or_else(|| s3_error!(NoSuchKey))
+        read(&self.objects).get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey))
     }
 
     pub(crate) fn objects(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Object>>> {
@@ -220,10 +197,7 @@ impl Bucket {
         let current = read(&self.objects).get(&record.key).cloned();
         allow(current.as_deref())?;
         disk::sync_folder(&self.folder.path().join("parts")).map_err(disk_error)?;
-        self.commit(Object {
-            record,
-            files: vec![file],
-        })
+        self.commit(Object { record, files: vec![file] })
     }
 
     /// Writes the object's record and shows it. The caller holds the key's lock.
@@ -246,14 +220,8 @@ impl Bucket {
         let _exists = self.enter()?;
         let _key = self.key_locks.lock(key);
         let current = self.object(key)?;
-        let record = ObjectRecord {
-            tags,
-            ..current.record.clone()
-        };
-        self.commit(Object {
-            record,
-            files: current.files.clone(),
-        })
+        let record = ObjectRecord { tags, ..current.record.clone() };
+        self.commit(Object { record, files: current.files.clone() })
     }
 
     /// Deletes the object, if there is one and `allow` lets it.
@@ -276,10 +244,7 @@ impl Bucket {
 
     pub(crate) fn upload(&self, key: &str, id: &str) -> S3Result<Arc<Upload>> {
         let name = (key.to_owned(), id.to_owned());
-        read(&self.uploads)
-            .get(&name)
-            .cloned()
-            .ok_or_else(|| s3_error!(NoSuchUpload))
+        read(&self.uploads).get(&name).cloned().ok_or_else(|| s3_error!(NoSuchUpload))
     }
 
     pub(crate) fn create_upload(&self, record: UploadRecord) -> S3Result<()> {
@@ -347,10 +312,7 @@ impl Bucket {
     }
 
     fn object_of_upload(&self, key: &str, id: &str) -> S3Result<Arc<Object>> {
-        self.object(key)
-            .ok()
-            .filter(|object| object.is_of_upload(id))
-            .ok_or_else(|| s3_error!(NoSuchUpload))
+        self.object(key).ok().filter(|object| object.is_of_upload(id)).ok_or_else(|| s3_error!(NoSuchUpload))
     }
 
     /// Ends the upload and discards its parts. Waits for parts being committed; later ones find no upload.
@@ -378,10 +340,7 @@ impl Bucket {
     }
 
     fn object_path(&self, key: &str) -> PathBuf {
-        self.folder
-            .path()
-            .join("objects")
-            .join(format!("{}.json", hex::encode(Sha256::checksum(key.as_bytes()))))
+        self.folder.path().join("objects").join(format!("{}.json", hex::encode(Sha256::checksum(key.as_bytes()))))
     }
 
     fn upload_path(&self, id: &str) -> PathBuf {

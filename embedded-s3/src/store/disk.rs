@@ -25,10 +25,7 @@ impl PreparedRecord {
     pub(crate) fn write<T: Serialize>(path: PathBuf, value: &T) -> io::Result<Self> {
         let unfinished = parent(&path)?.join(format!("{}.{UNFINISHED}", Uuid::new_v4().simple()));
         let mut file = File::create_new(&unfinished)?;
-        let prepared = Self {
-            unfinished: Some(unfinished),
-            path,
-        };
+        let prepared = Self { unfinished: Some(unfinished), path };
         file.write_all(&serde_json::to_vec(value)?)?;
         file.sync_all()?;
         Ok(prepared)
@@ -82,16 +79,11 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
 /// Makes the names in `folder` durable: files created, renamed or removed in it so far.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     // Windows has no such call; there the file system's own journal must do.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a record needs a folder"))
+    path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a record needs a folder"))
 }
 
 /// Removes files on a thread of its own, since unlinking the parts of a large object takes seconds.
@@ -111,10 +103,7 @@ impl Reaper {
         std::thread::Builder::new()
             .name("embedded-s3-reaper".to_owned())
             .spawn(move || doomed.into_iter().for_each(|path: PathBuf| reap(&path)))?;
-        Ok(Self {
-            doomed: sender,
-            _lock: Arc::new(lock),
-        })
+        Ok(Self { doomed: sender, _lock: Arc::new(lock) })
     }
 
     pub(crate) fn remove(&self, path: PathBuf) {
@@ -124,11 +113,7 @@ impl Reaper {
 }
 
 fn reap(path: &Path) {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -151,22 +136,12 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// A path something on disk refers to.
     pub(crate) fn kept(path: PathBuf, reaper: &Reaper, within: Option<Arc<Claimed>>) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            kept: AtomicBool::new(true),
-            reaper: reaper.clone(),
-            _within: within,
-        })
+        Arc::new(Self { path, kept: AtomicBool::new(true), reaper: reaper.clone(), _within: within })
     }
 
     /// A path nothing refers to yet.
     pub(crate) fn unclaimed(path: PathBuf, reaper: &Reaper, within: Option<Arc<Claimed>>) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            kept: AtomicBool::new(false),
-            reaper: reaper.clone(),
-            _within: within,
-        })
+        Arc::new(Self { path, kept: AtomicBool::new(false), reaper: reaper.clone(), _within: within })
     }
 
     pub(crate) fn path(&self) -> &Path {

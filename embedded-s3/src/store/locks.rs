@@ -12,10 +12,7 @@ pub(super) struct KeyLocks<const N: usize> {
 
 impl<const N: usize> KeyLocks<N> {
     pub(super) fn new() -> Self {
-        Self {
-            locks: std::array::from_fn(|_| Mutex::new(())),
-            hasher: RandomState::new(),
-        }
+        Self { locks: std::array::from_fn(|_| Mutex::new(())), hasher: RandomState::new() }
     }
 
     pub(super) fn lock<K: Hash + ?Sized>(&self, key: &K) -> MutexGuard<'_, ()> {

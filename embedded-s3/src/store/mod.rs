@@ -79,12 +79,7 @@ impl Store {
         let reaper = Reaper::start(lock(&folder)?)?;
         let buckets = recovery::read_buckets(&folder.join("buckets"), &reaper)?;
         Ok(Self {
-            inner: Arc::new(Inner {
-                folder,
-                reaper,
-                buckets: RwLock::new(buckets),
-                bucket_changes: Mutex::new(()),
-            }),
+            inner: Arc::new(Inner { folder, reaper, buckets: RwLock::new(buckets), bucket_changes: Mutex::new(()) }),
         })
     }
 
@@ -98,10 +93,7 @@ impl Store {
     /// hyphens), or whatever writing the folder failed with.
     pub fn ensure_bucket(&self, name: &str) -> io::Result<()> {
         if !s3s::path::check_bucket_name(name) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("S3 allows no bucket named {name:?}"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("S3 allows no bucket named {name:?}")));
         }
         self.create_bucket(name).map(drop)
     }
@@ -117,10 +109,7 @@ impl Store {
     pub fn set_cors(&self, bucket: &str, rules: Vec<CorsRule>) -> io::Result<()> {
         cors::validate(&rules).map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
         let Some(bucket) = self.find_bucket(bucket) else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("there is no bucket {bucket:?}"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no bucket {bucket:?}")));
         };
         bucket.change_record(|record| record.cors = rules)
     }
@@ -158,11 +147,7 @@ impl Store {
 
 /// Takes the folder's lock, which the system releases when the process ends, however it ends.
 fn lock(folder: &Path) -> io::Result<File> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("lock"))?;
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
     let started = Instant::now();
     loop {
         match file.try_lock() {

@@ -102,10 +102,7 @@ pub(crate) struct PartRecord {
 }
 
 /// Milliseconds since 1970 (UTC).
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the server stamps what it stores with the system's time"
-)]
+#[expect(clippy::disallowed_methods, reason = "the server stamps what it stores with the system's time")]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -75,11 +75,7 @@ fn read_bucket(folder: &Path) -> io::Result<Found> {
             if bytes.is_ok_and(|size| size == part.size) {
                 found.parts.insert((id.to_owned(), number), part);
             } else {
-                tracing::warn!(
-                    upload = id,
-                    part = number,
-                    "dropped a part whose bytes had not reached the disk"
-                );
+                tracing::warn!(upload = id, part = number, "dropped a part whose bytes had not reached the disk");
             }
         }
     }
@@ -113,8 +109,7 @@ fn rebuild(record: BucketRecord, folder: &Path, reaper: &Reaper, found: Found) -
 fn sweep(folder: &Path, found: &Found) -> io::Result<()> {
     remove_others(&folder.join("objects"), |name| name.ends_with(".json"))?;
     remove_others(&folder.join("uploads"), |name| {
-        name.strip_suffix(".json")
-            .is_some_and(|id| found.uploads.contains_key(id))
+        name.strip_suffix(".json").is_some_and(|id| found.uploads.contains_key(id))
     })?;
     let mut wanted: HashSet<String> = HashSet::new();
     for part in found.objects.values().flat_map(|object| &object.parts) {
@@ -136,9 +131,7 @@ fn remove_others(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()>
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {
-    fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> io::Result<T> {

@@ -36,10 +36,7 @@ fn a_preflight_is_answered_by_the_rule_that_fits() {
         let answer = preflight(&server, origin, "PUT", "Content-Type, x-amz-checksum-crc32c").expect_status(200);
         assert_eq!(answer.header("access-control-allow-origin"), origin);
         assert_eq!(answer.header("access-control-allow-methods"), "PUT, GET");
-        assert_eq!(
-            answer.header("access-control-allow-headers"),
-            "content-type, x-amz-checksum-crc32c"
-        );
+        assert_eq!(answer.header("access-control-allow-headers"), "content-type, x-amz-checksum-crc32c");
         assert_eq!(answer.header("access-control-max-age"), "600");
         assert!(answer.header("vary").contains("Origin"));
     }
@@ -55,11 +52,7 @@ fn a_preflight_no_rule_fits_is_refused() {
         ("http://a.wild.example.evil", "PUT", ""),
     ] {
         let answer = preflight(&server, origin, method, headers).expect(403, "AccessForbidden");
-        assert_eq!(
-            answer.find("access-control-allow-origin"),
-            None,
-            "{origin} {method} {headers}"
-        );
+        assert_eq!(answer.find("access-control-allow-origin"), None, "{origin} {method} {headers}");
     }
 }
 
@@ -67,12 +60,7 @@ fn a_preflight_no_rule_fits_is_refused() {
 fn a_page_may_read_answers_and_errors_alike() {
     let server = with_rule();
     let id = server.client.create("k");
-    let stored = server
-        .client
-        .part("k", &id, 1, b"x")
-        .header("origin", APP)
-        .send()
-        .expect_status(200);
+    let stored = server.client.part("k", &id, 1, b"x").header("origin", APP).send().expect_status(200);
     let mut wrong = server.client.part("k", &id, 1, b"x").header("origin", APP);
     wrong.secret = "another".to_owned();
     let refused = wrong.send().expect_status(403);
@@ -80,11 +68,7 @@ fn a_page_may_read_answers_and_errors_alike() {
         assert_eq!(answer.header("access-control-allow-origin"), APP);
         assert_eq!(answer.header("access-control-expose-headers"), "ETag");
     }
-    let other = server
-        .client
-        .part("k", &id, 1, b"x")
-        .header("origin", "http://evil.example")
-        .send();
+    let other = server.client.part("k", &id, 1, b"x").header("origin", "http://evil.example").send();
     assert_eq!((other.status, other.find("access-control-allow-origin")), (200, None));
 }
 
@@ -93,12 +77,7 @@ fn a_bucket_without_rules_answers_no_other_origin() {
     let server = Server::start();
     let answer = preflight(&server, APP, "PUT", "").expect(403, "AccessForbidden");
     assert_eq!(answer.find("access-control-allow-origin"), None);
-    let put = server
-        .client
-        .put("k", b"x")
-        .header("origin", APP)
-        .send()
-        .expect_status(200);
+    let put = server.client.put("k", b"x").header("origin", APP).send().expect_status(200);
     assert_eq!(put.find("access-control-allow-origin"), None);
 }
 
@@ -117,16 +96,8 @@ fn rules_can_be_put_read_and_removed_over_http() {
     put("*.*").expect(400, "InvalidRequest");
     put("*").expect_status(200);
     assert_eq!(get().xml("AllowedOrigin"), "*");
-    assert_eq!(
-        preflight(&server, APP, "PUT", "").header("access-control-allow-origin"),
-        "*"
-    );
-    server
-        .client
-        .request("DELETE", "")
-        .query("cors", "")
-        .send()
-        .expect_status(204);
+    assert_eq!(preflight(&server, APP, "PUT", "").header("access-control-allow-origin"), "*");
+    server.client.request("DELETE", "").query("cors", "").send().expect_status(204);
     get().expect(404, "NoSuchCORSConfiguration");
     preflight(&server, APP, "PUT", "").expect_status(403);
 }
@@ -136,9 +107,6 @@ fn rules_s3_would_refuse_are_refused_here() {
     let server = Server::start();
     let kind = |bucket: &str, rule: CorsRule| server.store.set_cors(bucket, vec![rule]).unwrap_err().kind();
     assert_eq!(kind("none", rule()), std::io::ErrorKind::NotFound);
-    let odd = CorsRule {
-        allowed_methods: vec!["PATCH".to_owned()],
-        ..rule()
-    };
+    let odd = CorsRule { allowed_methods: vec!["PATCH".to_owned()], ..rule() };
     assert_eq!(kind(BUCKET, odd), std::io::ErrorKind::InvalidInput);
 }

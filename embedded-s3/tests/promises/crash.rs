@@ -43,22 +43,11 @@ impl Process {
     fn start(folder: &TempDir) -> Self {
         let arguments = ["crash::the_process_to_be_killed", "--exact", "--ignored", "--nocapture"];
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let command = command
-            .args(arguments)
-            .env(FOLDER, folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        let command = command.args(arguments).env(FOLDER, folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on ")?.parse().ok());
-        Self {
-            child,
-            client: Client {
-                address: address.expect("the server started"),
-            },
-        }
+        let address = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("listening on ")?.parse().ok());
+        Self { child, client: Client { address: address.expect("the server started") } }
     }
 
     fn kill(mut self) {
@@ -86,18 +75,9 @@ fn a_restart_keeps_uploads_parts_objects_and_rules_and_sweeps_the_rest() {
         max_age_seconds: None,
     };
     server.store.set_cors(BUCKET, vec![rule]).unwrap();
-    server
-        .client
-        .put("put", b"put")
-        .header("content-type", "a/b")
-        .send()
-        .expect_status(200);
+    server.client.put("put", b"put").header("content-type", "a/b").send().expect_status(200);
     let (done, done_parts) = server.client.upload("done", &[b"done"]);
-    server
-        .client
-        .complete("done", &done, &done_parts)
-        .send()
-        .expect_status(200);
+    server.client.complete("done", &done, &done_parts).send().expect_status(200);
     let (open, open_parts) = server.client.upload("open", &[&bytes(MIN_PART, 1), b"tail"]);
     server.client.put("deleted", b"x").send().expect_status(200);
     server.client.request("DELETE", "deleted").send().expect_status(204);
@@ -114,21 +94,10 @@ fn a_restart_keeps_uploads_parts_objects_and_rules_and_sweeps_the_rest() {
     assert_eq!(server.client.get("put").send().header("content-type"), "a/b");
     assert_eq!(server.client.read("done"), b"done");
     server.client.get("deleted").send().expect(404, "NoSuchKey");
-    server
-        .client
-        .list_parts("done", &done)
-        .send()
-        .expect(404, "NoSuchUpload");
-    assert_eq!(
-        server.client.get("").query("cors", "").send().xml("AllowedOrigin"),
-        "http://app.example"
-    );
+    server.client.list_parts("done", &done).send().expect(404, "NoSuchUpload");
+    assert_eq!(server.client.get("").query("cors", "").send().xml("AllowedOrigin"), "http://app.example");
     assert_eq!(server.client.parts("open", &open), open_parts);
-    server
-        .client
-        .complete("open", &open, &open_parts)
-        .send()
-        .expect_status(200);
+    server.client.complete("open", &open, &open_parts).send().expect_status(200);
     assert!(server.client.read("open") == [&bytes(MIN_PART, 1)[..], b"tail"].concat());
 }
 
@@ -151,11 +120,7 @@ fn a_kill_right_after_an_answer_loses_nothing_of_it() {
     let process = Process::start(&folder);
     assert_ne!(first, again);
     assert_eq!(process.client.parts("k", &id), [(1, again.clone())]);
-    process
-        .client
-        .complete("k", &id, &[(1, again)])
-        .send()
-        .expect_status(200);
+    process.client.complete("k", &id, &[(1, again)]).send().expect_status(200);
     process.kill();
 
     let process = Process::start(&folder);
@@ -174,11 +139,7 @@ fn a_kill_right_after_an_answer_loses_nothing_of_it() {
 
     let process = Process::start(&folder);
     process.client.get("k").send().expect(404, "NoSuchKey");
-    process
-        .client
-        .list_parts("k", &aborted)
-        .send()
-        .expect(404, "NoSuchUpload");
+    process.client.list_parts("k", &aborted).send().expect(404, "NoSuchUpload");
     assert!(byte_files(folder.path()).is_empty(), "nothing is left behind");
 }
 
@@ -215,19 +176,12 @@ fn a_kill_in_the_middle_of_uploads_keeps_every_acknowledged_part_and_no_half_one
         let process = Process::start(&folder);
         let listed = process.client.parts("k", &id);
         for number in &acknowledged {
-            assert!(
-                listed.contains(&(*number, etag(&body(*number)))),
-                "part {number} was acknowledged"
-            );
+            assert!(listed.contains(&(*number, etag(&body(*number)))), "part {number} was acknowledged");
         }
         for (number, listed) in &listed {
             assert_eq!(*listed, etag(&body(*number)), "part {number} is whole");
         }
-        assert_eq!(
-            byte_files(folder.path()).len(),
-            listed.len(),
-            "nothing half-received is left"
-        );
+        assert_eq!(byte_files(folder.path()).len(), listed.len(), "nothing half-received is left");
         process.client.abort("k", &id).send().expect_status(204);
         eventually("the bytes are gone", || byte_files(folder.path()).is_empty());
     }
@@ -259,22 +213,10 @@ fn a_record_that_cannot_be_understood_stops_the_opening_and_nothing_is_swept() {
     let server = Server::start();
     server.client.put("k", b"body").send().expect_status(200);
     let folder = server.stop();
-    let bucket = byte_files(folder.path())[0]
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_owned();
-    let record = fs::read_dir(bucket.join("objects"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let bucket = byte_files(folder.path())[0].parent().unwrap().parent().unwrap().to_owned();
+    let record = fs::read_dir(bucket.join("objects")).unwrap().next().unwrap().unwrap().path();
     fs::write(&record, "{").unwrap();
-    let Err(error) = Store::open(folder.path()) else {
-        panic!("it opened")
-    };
+    let Err(error) = Store::open(folder.path()) else { panic!("it opened") };
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert!(error.to_string().contains(record.to_str().unwrap()), "{error}");
     assert_eq!(byte_files(folder.path()).len(), 1);
@@ -284,9 +226,7 @@ fn a_record_that_cannot_be_understood_stops_the_opening_and_nothing_is_swept() {
 fn a_folder_is_open_in_one_place_only() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let Err(error) = Store::open(folder.path()) else {
-        panic!("it opened twice")
-    };
+    let Err(error) = Store::open(folder.path()) else { panic!("it opened twice") };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     drop(store);
     Store::open(folder.path()).unwrap();

@@ -15,11 +15,7 @@ fn parts_are_listed_in_order_page_by_page_to_the_end() {
     }
     let (mut seen, mut sizes, mut marker) = (vec![], vec![], "0".to_owned());
     loop {
-        let list = server
-            .client
-            .list_parts("k", &id)
-            .query("max-parts", "2")
-            .query("part-number-marker", &marker);
+        let list = server.client.list_parts("k", &id).query("max-parts", "2").query("part-number-marker", &marker);
         let page = list.send().expect_status(200);
         sizes.push(page.parts().len());
         seen.extend(page.parts());
@@ -29,10 +25,7 @@ fn parts_are_listed_in_order_page_by_page_to_the_end() {
         marker = page.xml("NextPartNumberMarker");
     }
     assert_eq!(sizes, [2, 2, 1]);
-    assert_eq!(
-        seen,
-        [1, 2, 3, 7, 10_000].map(|number| (number, etag(&bytes(10, number as u64))))
-    );
+    assert_eq!(seen, [1, 2, 3, 7, 10_000].map(|number| (number, etag(&bytes(10, number as u64)))));
 }
 
 #[test]
@@ -42,16 +35,9 @@ fn a_part_put_again_replaces_the_first_and_frees_its_bytes() {
     let old = server.client.put_part("k", &id, 1, b"old");
     let new = server.client.put_part("k", &id, 1, b"new");
     let list = server.client.list_parts("k", &id).send();
-    assert_eq!(
-        (list.parts(), list.xml_all("Size")),
-        (vec![(1, new.clone())], vec!["3".to_owned()])
-    );
+    assert_eq!((list.parts(), list.xml_all("Size")), (vec![(1, new.clone())], vec!["3".to_owned()]));
     eventually("the replaced bytes are gone", || byte_files(server.folder()).len() == 1);
-    server
-        .client
-        .complete("k", &id, &[(1, old)])
-        .send()
-        .expect(400, "InvalidPart");
+    server.client.complete("k", &id, &[(1, old)]).send().expect(400, "InvalidPart");
     server.client.complete("k", &id, &[(1, new)]).send().expect_status(200);
     assert_eq!(server.client.read("k"), b"new");
 }
@@ -84,11 +70,7 @@ fn an_aborted_upload_is_gone_with_its_bytes_and_stays_gone() {
     let gone = |server: &Server| {
         server.client.list_parts("k", &id).send().expect(404, "NoSuchUpload");
         server.client.part("k", &id, 2, b"x").send().expect(404, "NoSuchUpload");
-        server
-            .client
-            .complete("k", &id, &parts)
-            .send()
-            .expect(404, "NoSuchUpload");
+        server.client.complete("k", &id, &parts).send().expect(404, "NoSuchUpload");
         server.client.abort("k", &id).send().expect(404, "NoSuchUpload");
     };
     gone(&server);
@@ -108,11 +90,7 @@ fn a_part_that_arrives_after_the_abort_finds_no_upload() {
     server.client.abort("k", &id).send().expect_status(204);
     stream.write_all(&body[1 << 20..]).unwrap();
     read_answer(stream).expect(404, "NoSuchUpload");
-    server
-        .client
-        .complete("k", &id, &parts)
-        .send()
-        .expect(404, "NoSuchUpload");
+    server.client.complete("k", &id, &parts).send().expect(404, "NoSuchUpload");
     eventually("its bytes are gone", || byte_files(server.folder()).is_empty());
 }
 
@@ -120,22 +98,10 @@ fn a_part_that_arrives_after_the_abort_finds_no_upload() {
 fn a_part_belongs_to_one_upload_and_its_key() {
     let server = Server::start();
     let id = server.client.create("k");
-    server
-        .client
-        .part("other", &id, 1, b"x")
-        .send()
-        .expect(404, "NoSuchUpload");
-    server
-        .client
-        .part("k", "0123456789abcdef", 1, b"x")
-        .send()
-        .expect(404, "NoSuchUpload");
+    server.client.part("other", &id, 1, b"x").send().expect(404, "NoSuchUpload");
+    server.client.part("k", "0123456789abcdef", 1, b"x").send().expect(404, "NoSuchUpload");
     for number in [0, 10_001] {
-        server
-            .client
-            .part("k", &id, number, b"x")
-            .send()
-            .expect(400, "InvalidArgument");
+        server.client.part("k", &id, number, b"x").send().expect(400, "InvalidArgument");
     }
     assert!(server.client.parts("k", &id).is_empty());
 }
@@ -143,9 +109,7 @@ fn a_part_belongs_to_one_upload_and_its_key() {
 #[test]
 fn open_uploads_are_listed_oldest_first_page_by_page_by_prefix_and_delimiter() {
     let server = Server::start();
-    let expected: Vec<_> = ["p/x", "p/x", "p/x", "p/y"]
-        .map(|key| (key.to_owned(), server.client.create(key)))
-        .into();
+    let expected: Vec<_> = ["p/x", "p/x", "p/x", "p/y"].map(|key| (key.to_owned(), server.client.create(key))).into();
     server.client.create("q");
     let list = || server.client.get("").query("uploads", "").query("prefix", "p/");
     let rows = |page: &crate::support::Answer| page.xml_all("Key").into_iter().zip(page.xml_all("UploadId"));
@@ -155,27 +119,13 @@ fn open_uploads_are_listed_oldest_first_page_by_page_by_prefix_and_delimiter() {
         if page.xml("IsTruncated") == "false" {
             break;
         }
-        let next = list()
-            .query("max-uploads", "2")
-            .query("key-marker", &page.xml("NextKeyMarker"));
-        page = next
-            .query("upload-id-marker", &page.xml("NextUploadIdMarker"))
-            .send()
-            .expect_status(200);
+        let next = list().query("max-uploads", "2").query("key-marker", &page.xml("NextKeyMarker"));
+        page = next.query("upload-id-marker", &page.xml("NextUploadIdMarker")).send().expect_status(200);
     }
     assert_eq!(seen, expected);
-    let grouped = server
-        .client
-        .get("")
-        .query("uploads", "")
-        .query("delimiter", "/")
-        .send();
+    let grouped = server.client.get("").query("uploads", "").query("delimiter", "/").send();
     assert_eq!(grouped.xml_all("Key"), ["q"]);
-    let prefixes: Vec<_> = grouped
-        .text()
-        .matches("<CommonPrefixes><Prefix>p/</Prefix>")
-        .map(str::to_owned)
-        .collect();
+    let prefixes: Vec<_> = grouped.text().matches("<CommonPrefixes><Prefix>p/</Prefix>").map(str::to_owned).collect();
     assert_eq!(prefixes.len(), 1);
 }
 
@@ -186,13 +136,9 @@ fn parts_can_be_copied_from_an_object_whole_or_in_part() {
     server.client.put("source", &source).send().expect_status(200);
     let id = server.client.create("k");
     let copy = |number, range: Option<&str>| {
-        let request = server
-            .client
-            .part("k", &id, number, b"")
-            .sign_and_send("x-amz-copy-source", "/bucket/source");
-        let request = range.into_iter().fold(request, |request, range| {
-            request.sign_and_send("x-amz-copy-source-range", range)
-        });
+        let request = server.client.part("k", &id, number, b"").sign_and_send("x-amz-copy-source", "/bucket/source");
+        let request =
+            range.into_iter().fold(request, |request, range| request.sign_and_send("x-amz-copy-source-range", range));
         (number, request.send().expect_status(200).xml("ETag"))
     };
     let parts = [copy(1, None), copy(2, Some("bytes=10-59"))];

@@ -18,17 +18,9 @@ fn a_range_may_cross_the_border_of_two_parts() {
     let whole = two_parts(&server);
     let size = whole.len();
     for (range, from, to) in [
-        (
-            format!("bytes={}-{}", MIN_PART - 10, MIN_PART + 9),
-            MIN_PART - 10,
-            MIN_PART + 10,
-        ),
+        (format!("bytes={}-{}", MIN_PART - 10, MIN_PART + 9), MIN_PART - 10, MIN_PART + 10),
         (format!("bytes={}-{}", MIN_PART, MIN_PART), MIN_PART, MIN_PART + 1),
-        (
-            format!("bytes={}-{}", MIN_PART - 1, MIN_PART - 1),
-            MIN_PART - 1,
-            MIN_PART,
-        ),
+        (format!("bytes={}-{}", MIN_PART - 1, MIN_PART - 1), MIN_PART - 1, MIN_PART),
         ("bytes=0-0".to_owned(), 0, 1),
         ("bytes=-1001".to_owned(), size - 1001, size),
         (format!("bytes={}-", size - 1), size - 1, size),
@@ -36,74 +28,38 @@ fn a_range_may_cross_the_border_of_two_parts() {
     ] {
         let answer = server.client.get("k").header("range", &range).send().expect_status(206);
         assert!(answer.body == whole[from..to], "{range}");
-        assert_eq!(
-            answer.header("content-range"),
-            format!("bytes {from}-{}/{size}", to - 1)
-        );
+        assert_eq!(answer.header("content-range"), format!("bytes {from}-{}/{size}", to - 1));
     }
-    server
-        .client
-        .get("k")
-        .header("range", &format!("bytes={size}-"))
-        .send()
-        .expect(416, "InvalidRange");
+    server.client.get("k").header("range", &format!("bytes={size}-")).send().expect(416, "InvalidRange");
 }
 
 #[test]
 fn one_part_can_be_read_and_the_number_of_parts_is_told() {
     let server = Server::start();
     let whole = two_parts(&server);
-    let answer = server
-        .client
-        .get("k")
-        .query("partNumber", "2")
-        .send()
-        .expect_status(206);
+    let answer = server.client.get("k").query("partNumber", "2").send().expect_status(206);
     assert!(answer.body == whole[MIN_PART..]);
-    let head = server
-        .client
-        .request("HEAD", "k")
-        .query("partNumber", "1")
-        .send()
-        .expect_status(206);
+    let head = server.client.request("HEAD", "k").query("partNumber", "1").send().expect_status(206);
     assert_eq!(
         (head.header("x-amz-mp-parts-count"), head.header("content-length")),
         ("2".into(), MIN_PART.to_string())
     );
-    server
-        .client
-        .get("k")
-        .query("partNumber", "3")
-        .send()
-        .expect(416, "InvalidPartNumber");
+    server.client.get("k").query("partNumber", "3").send().expect(416, "InvalidPartNumber");
 }
 
 #[test]
 fn a_signed_url_may_override_the_headers_of_the_answer() {
     let server = Server::start();
-    let put = server
-        .client
-        .put("k", b"hello")
-        .header("content-type", "text/plain")
-        .header("cache-control", "no-store");
+    let put = server.client.put("k", b"hello").header("content-type", "text/plain").header("cache-control", "no-store");
     put.send().expect_status(200);
-    let get = server
-        .client
-        .get("k")
-        .query("response-content-type", "application/x-test");
+    let get = server.client.get("k").query("response-content-type", "application/x-test");
     let get = get.query("response-content-disposition", "attachment; filename=\"a b.txt\"");
-    let answer = get
-        .query("response-cache-control", "max-age=9")
-        .send()
-        .expect_status(200);
+    let answer = get.query("response-cache-control", "max-age=9").send().expect_status(200);
     assert_eq!(answer.header("content-type"), "application/x-test");
     assert_eq!(answer.header("content-disposition"), "attachment; filename=\"a b.txt\"");
     assert_eq!(answer.header("cache-control"), "max-age=9");
     let plain = server.client.get("k").send();
-    assert_eq!(
-        (plain.header("content-type"), plain.header("cache-control")),
-        ("text/plain".into(), "no-store".into())
-    );
+    assert_eq!((plain.header("content-type"), plain.header("cache-control")), ("text/plain".into(), "no-store".into()));
 }
 
 #[test]
@@ -114,10 +70,7 @@ fn conditions_on_reads_are_kept() {
     let modified = server.client.get("k").send().header("last-modified");
     let get = |name: &str, value: &str| server.client.get("k").header(name, value).send();
     assert_eq!(get("if-match", &etag).status, 200);
-    assert_eq!(
-        get("if-match", "\"other\"").expect_status(412).xml("Code"),
-        "PreconditionFailed"
-    );
+    assert_eq!(get("if-match", "\"other\"").expect_status(412).xml("Code"), "PreconditionFailed");
     assert_eq!(get("if-none-match", &etag).status, 304);
     assert_eq!(get("if-none-match", "\"other\"").status, 200);
     assert_eq!(get("if-modified-since", &modified).status, 304);
@@ -150,9 +103,7 @@ fn a_download_goes_on_to_its_end_though_the_object_is_overwritten_and_deleted() 
     stream.read_to_end(&mut rest).unwrap();
     let all = [start, rest].concat();
     assert!(all.ends_with(&bodies.concat()), "the download was cut or mixed");
-    eventually("the bytes go with the last reader", || {
-        byte_files(server.folder()).is_empty()
-    });
+    eventually("the bytes go with the last reader", || byte_files(server.folder()).is_empty());
 }
 
 #[test]

@@ -12,10 +12,7 @@ use crate::support::{Server, bytes, credentials, etag, read_answer};
 fn it_serves_no_other_machine() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let refused = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
         let serving = serve(listener, store, credentials(), std::future::pending());
@@ -40,11 +37,7 @@ fn a_shutdown_lets_a_request_finish_and_waits_for_no_idle_connection() {
     stream.write_all(&body[1000..]).unwrap();
     read_answer(stream).expect_status(200);
     let server = ending.join().unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(4),
-        "took {:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
     assert_eq!(server.client.parts("k", &id), [(1, etag(&body))]);
 }
 
@@ -57,10 +50,7 @@ fn a_shutdown_cuts_off_a_request_that_does_not_end_and_keeps_none_of_it() {
     stream.write_all(b"some").unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let server = server.restart();
-    assert!(
-        matches!(stream.read(&mut [0; 10]), Ok(0) | Err(_)),
-        "the connection is closed"
-    );
+    assert!(matches!(stream.read(&mut [0; 10]), Ok(0) | Err(_)), "the connection is closed");
     assert!(server.client.parts("k", &id).is_empty());
 }
 
@@ -70,16 +60,10 @@ fn a_connection_serves_many_requests() {
     let mut stream = TcpStream::connect(server.client.address).unwrap();
     for _ in 0..3 {
         let url = server.client.get("none").url();
-        stream
-            .write_all(format!("GET {url} HTTP/1.1\r\nHost: {}\r\n\r\n", server.client.address).as_bytes())
-            .unwrap();
+        stream.write_all(format!("GET {url} HTTP/1.1\r\nHost: {}\r\n\r\n", server.client.address).as_bytes()).unwrap();
         let mut buffer = vec![0; 4096];
         let read = stream.read(&mut buffer).unwrap();
-        assert!(
-            buffer[..read].starts_with(b"HTTP/1.1 404"),
-            "{}",
-            String::from_utf8_lossy(&buffer[..read])
-        );
+        assert!(buffer[..read].starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&buffer[..read]));
     }
 }
 
@@ -94,10 +78,7 @@ fn a_refusal_of_a_large_body_can_be_read() {
 #[test]
 fn the_secret_is_not_printed() {
     let shown = format!("{:?}", credentials());
-    assert!(
-        shown.contains(crate::support::ACCESS) && !shown.contains(crate::support::SECRET),
-        "{shown}"
-    );
+    assert!(shown.contains(crate::support::ACCESS) && !shown.contains(crate::support::SECRET), "{shown}");
 }
 
 #[test]
@@ -108,10 +89,6 @@ fn a_bucket_is_made_once_and_only_under_a_name_s3_allows() {
     store.ensure_bucket("abc").unwrap();
     assert_eq!(std::fs::read_dir(folder.path().join("buckets")).unwrap().count(), 1);
     for name in ["", "ab", "../x", "UPPER"] {
-        assert_eq!(
-            store.ensure_bucket(name).unwrap_err().kind(),
-            std::io::ErrorKind::InvalidInput,
-            "{name}"
-        );
+        assert_eq!(store.ensure_bucket(name).unwrap_err().kind(), std::io::ErrorKind::InvalidInput, "{name}");
     }
 }

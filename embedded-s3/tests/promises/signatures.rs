@@ -46,13 +46,8 @@ fn only_the_right_keys_sign() {
     request.send().expect(403, "SignatureDoesNotMatch");
     request.access = "AKOTHER".to_owned();
     request.send().expect(403, "InvalidAccessKeyId");
-    request
-        .send_to(&format!("/bucket/k?partNumber=1&uploadId={id}"))
-        .expect(403, "AccessDenied");
-    let token = server
-        .client
-        .part("k", &id, 1, b"x")
-        .query("X-Amz-Security-Token", "made-up");
+    request.send_to(&format!("/bucket/k?partNumber=1&uploadId={id}")).expect(403, "AccessDenied");
+    let token = server.client.part("k", &id, 1, b"x").query("X-Amz-Security-Token", "made-up");
     token.send().expect(400, "InvalidToken");
     assert!(server.client.parts("k", &id).is_empty());
 }
@@ -78,10 +73,7 @@ fn a_signed_length_allows_no_other_length() {
     let server = Server::start();
     let id = server.client.create("k");
     for (sent, status) in [(1001, 403), (999, 403), (0, 403), (1000, 200)] {
-        let request = server
-            .client
-            .part("k", &id, 1, &bytes(sent, 1))
-            .sign("content-length", "1000");
+        let request = server.client.part("k", &id, 1, &bytes(sent, 1)).sign("content-length", "1000");
         let answer = request.send().expect_status(status);
         if status == 403 {
             assert_eq!(answer.xml("Code"), "SignatureDoesNotMatch");
@@ -96,29 +88,17 @@ fn an_amz_header_nobody_signed_is_refused_and_a_browsers_own_are_not() {
     let server = Server::start();
     let id = server.client.create("k");
     let part = server.client.part("k", &id, 1, b"xyz");
-    part.clone()
-        .header("x-amz-meta-a", "b")
-        .send()
-        .expect(403, "AccessDenied");
-    part.clone()
-        .header("x-amz-checksum-crc64nvme", &crate::support::crc64(b"xyz"))
-        .send()
-        .expect(403, "AccessDenied");
+    part.clone().header("x-amz-meta-a", "b").send().expect(403, "AccessDenied");
+    part.clone().header("x-amz-checksum-crc64nvme", &crate::support::crc64(b"xyz")).send().expect(403, "AccessDenied");
     assert!(server.client.parts("k", &id).is_empty());
-    part.header("content-type", "video/mp4")
-        .header("user-agent", "Mozilla/5.0")
-        .send()
-        .expect_status(200);
+    part.header("content-type", "video/mp4").header("user-agent", "Mozilla/5.0").send().expect_status(200);
 }
 
 #[test]
 fn a_body_of_unknown_length_is_refused() {
     let server = Server::start();
     let id = server.client.create("k");
-    let part = server
-        .client
-        .part("k", &id, 1, b"")
-        .header("transfer-encoding", "chunked");
+    let part = server.client.part("k", &id, 1, b"").header("transfer-encoding", "chunked");
     let mut stream = part.begin(&part.url(), 0);
     stream.write_all(b"5\r\nhello\r\n0\r\n\r\n").unwrap();
     read_answer(stream).expect(411, "MissingContentLength");

@@ -84,35 +84,25 @@ impl Client {
     }
 
     pub(crate) fn part(self, key: &str, id: &str, number: i32, body: &[u8]) -> Request {
-        self.put(key, body)
-            .query("partNumber", &number.to_string())
-            .query("uploadId", id)
+        self.put(key, body).query("partNumber", &number.to_string()).query("uploadId", id)
     }
 
     /// Puts the part and gives its ETag.
     pub(crate) fn put_part(self, key: &str, id: &str, number: i32, body: &[u8]) -> String {
-        self.part(key, id, number, body)
-            .send()
-            .expect_status(200)
-            .header("etag")
+        self.part(key, id, number, body).send().expect_status(200).header("etag")
     }
 
     /// Opens an upload and puts the parts, from number 1 on.
     pub(crate) fn upload(self, key: &str, parts: &[&[u8]]) -> (String, Vec<(i32, String)>) {
         let id = self.create(key);
-        let parts = (1..)
-            .zip(parts)
-            .map(|(number, body)| (number, self.put_part(key, &id, number, body)));
+        let parts = (1..).zip(parts).map(|(number, body)| (number, self.put_part(key, &id, number, body)));
         let parts = parts.collect();
         (id, parts)
     }
 
     pub(crate) fn complete(self, key: &str, id: &str, parts: &[(i32, String)]) -> Request {
         let rows = parts.iter().map(|(number, etag)| {
-            format!(
-                "<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>",
-                etag.replace('"', "&quot;")
-            )
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>", etag.replace('"', "&quot;"))
         });
         self.complete_xml(key, id, &rows.collect::<String>())
     }
@@ -176,11 +166,7 @@ impl Request {
         let scope = format!("{date}/us-east-1/s3/aws4_request");
         let mut signed = self.signed.clone();
         signed.sort();
-        let names = signed
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect::<Vec<_>>()
-            .join(";");
+        let names = signed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";");
         let mut query = self.query.clone();
         query.push(("X-Amz-Algorithm".to_owned(), "AWS4-HMAC-SHA256".to_owned()));
         query.push(("X-Amz-Credential".to_owned(), format!("{}/{scope}", self.access)));
@@ -189,31 +175,16 @@ impl Request {
         query.push(("X-Amz-SignedHeaders".to_owned(), names.clone()));
         query.sort();
         let encode = |text: &str| utf8_percent_encode(text, &KEPT).to_string();
-        let query: Vec<_> = query
-            .iter()
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-            .collect();
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         let query = query.join("&");
-        let headers: String = signed
-            .iter()
-            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
-            .collect();
-        let canonical = format!(
-            "{}\n{}\n{query}\n{headers}\n{names}\nUNSIGNED-PAYLOAD",
-            self.method, self.path
-        );
+        let headers: String = signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+        let canonical = format!("{}\n{}\n{query}\n{headers}\n{names}\nUNSIGNED-PAYLOAD", self.method, self.path);
         let canonical = hex::encode(Sha256::checksum(canonical.as_bytes()));
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}T{time}Z\n{scope}\n{canonical}");
         let key = [date.as_str(), "us-east-1", "s3", "aws4_request"]
             .iter()
-            .fold(format!("AWS4{}", self.secret).into_bytes(), |key, step| {
-                sign(&key, step)
-            });
-        format!(
-            "{}?{query}&X-Amz-Signature={}",
-            self.path,
-            hex::encode(sign(&key, &to_sign))
-        )
+            .fold(format!("AWS4{}", self.secret).into_bytes(), |key, step| sign(&key, step));
+        format!("{}?{query}&X-Amz-Signature={}", self.path, hex::encode(sign(&key, &to_sign)))
     }
 
     #[track_caller]
@@ -245,10 +216,8 @@ impl Request {
     }
 
     fn try_begin(&self, url: &str, length: usize) -> io::Result<TcpStream> {
-        let mut head = format!(
-            "{} {url} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-            self.method, self.client.address
-        );
+        let mut head =
+            format!("{} {url} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.method, self.client.address);
         let chunked = self.sent.iter().any(|(name, _)| name == "transfer-encoding");
         if !chunked && (length > 0 || self.method == "PUT") {
             head += &format!("Content-Length: {length}\r\n");
@@ -281,11 +250,7 @@ fn try_parse(bytes: &[u8]) -> Option<Answer> {
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let headers = lines.filter_map(|line| line.split_once(':'));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-    let mut answer = Answer {
-        status,
-        headers: headers.collect(),
-        body: bytes[end + 4..].to_vec(),
-    };
+    let mut answer = Answer { status, headers: headers.collect(), body: bytes[end + 4..].to_vec() };
     if answer.find("transfer-encoding").is_some() {
         answer.body = unchunk(&answer.body)?;
     }
@@ -319,20 +284,12 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn expect(self, status: u16, code: &str) -> Self {
-        assert_eq!(
-            (self.status, self.xml("Code").as_str()),
-            (status, code),
-            "{}",
-            self.text()
-        );
+        assert_eq!((self.status, self.xml("Code").as_str()), (status, code), "{}", self.text());
         self
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn header(&self, name: &str) -> String {
@@ -346,25 +303,14 @@ impl Answer {
 
     pub(crate) fn xml_all(&self, name: &str) -> Vec<String> {
         let text = self.text();
-        let starts = text
-            .split(&format!("<{name}>"))
-            .skip(1)
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
-        let inner = |rest: &String| {
-            rest.split(&format!("</{name}>"))
-                .next()
-                .unwrap_or_default()
-                .replace("&quot;", "\"")
-        };
+        let starts = text.split(&format!("<{name}>")).skip(1).map(str::to_owned).collect::<Vec<_>>();
+        let inner =
+            |rest: &String| rest.split(&format!("</{name}>")).next().unwrap_or_default().replace("&quot;", "\"");
         starts.iter().map(inner).collect()
     }
 
     pub(crate) fn parts(&self) -> Vec<(i32, String)> {
-        let numbers = self
-            .xml_all("PartNumber")
-            .into_iter()
-            .map(|number| number.parse().unwrap());
+        let numbers = self.xml_all("PartNumber").into_iter().map(|number| number.parse().unwrap());
         numbers.zip(self.xml_all("ETag")).collect()
     }
 }
@@ -381,8 +327,5 @@ fn stamp(age: i64) -> (String, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let then = time::OffsetDateTime::from_unix_timestamp(i64::try_from(now).unwrap() - age).unwrap();
     let date = format!("{:04}{:02}{:02}", then.year(), u8::from(then.month()), then.day());
-    (
-        date,
-        format!("{:02}{:02}{:02}", then.hour(), then.minute(), then.second()),
-    )
+    (date, format!("{:02}{:02}{:02}", then.hour(), then.minute(), then.second()))
 }

@@ -24,10 +24,7 @@ pub(crate) const SECRET: &str = "a secret of the tests";
 pub(crate) const MIN_PART: usize = 5 << 20;
 
 pub(crate) fn credentials() -> Credentials {
-    Credentials {
-        access_key: ACCESS.to_owned(),
-        secret_key: SECRET.to_owned(),
-    }
+    Credentials { access_key: ACCESS.to_owned(), secret_key: SECRET.to_owned() }
 }
 
 /// A server in this process with a folder of its own.
@@ -51,28 +48,17 @@ impl Server {
         let (tell, told) = mpsc::channel();
         let served = store.clone();
         let thread = std::thread::spawn(move || {
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .unwrap()
-                .block_on(async {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(
+                async {
                     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                     tell.send(listener.local_addr().unwrap()).unwrap();
                     let stopped = async { drop(stopped.await) };
                     serve(listener, served, credentials(), stopped).await.unwrap();
-                });
+                },
+            );
         });
-        let client = Client {
-            address: told.recv().unwrap(),
-        };
-        Self {
-            client,
-            store,
-            folder,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        let client = Client { address: told.recv().unwrap() };
+        Self { client, store, folder, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn folder(&self) -> &Path {
