@@ -17,6 +17,10 @@ test("CRC-64/NVME has its published check value, in one piece and in several", (
 
 test("a fingerprint covers the whole file up to 3 MiB, then its first, middle and last MiB", async () => {
   const bytes = randomFillSync(new Uint8Array(5 * MIB + 3));
+  /**
+   * @param {number} size
+   * @param {...[number, number]} pieces
+   */
   const of = (size, ...pieces) => {
     const crc = new Crc64Nvme();
     for (const [start, end] of pieces) crc.update(bytes.subarray(start, end));
@@ -33,7 +37,9 @@ test("a fingerprint covers the whole file up to 3 MiB, then its first, middle an
 });
 
 test("ranges of parts are read and written", () => {
-  for (const [text, numbers] of [["", []], ["7", [7]], ["1-3", [1, 2, 3]], ["1-2,4,9999-10000", [1, 2, 4, 9999, 10000]]]) {
+  /** @type {[string, number[]][]} */
+  const lists = [["", []], ["7", [7]], ["1-3", [1, 2, 3]], ["1-2,4,9999-10000", [1, 2, 4, 9999, 10000]]];
+  for (const [text, numbers] of lists) {
     assert.deepEqual(parseRanges(text), numbers);
     assert.equal(formatRanges(numbers), text);
   }
@@ -41,6 +47,7 @@ test("ranges of parts are read and written", () => {
 });
 
 test("what fails in passing is tried again until it succeeds, with random and growing pauses", async () => {
+  /** @type {number[]} */
   const pauses = [];
   let tries = 0;
   const answer = await persist(

@@ -5,14 +5,21 @@ import { openDemo } from "./support/browser.js";
 import { assertDownloads, MB, MIB, randomFile } from "./support/files.js";
 import { startOnSeaweedFS, startZeroSetup } from "./support/service.js";
 
+/** @typedef {import("playwright-core").Route} Route */
+
 const CORS = { "access-control-allow-origin": "*" };
 
 /**
  * Answers the next request for this part in S3's stead. (Not by `times: 1`: when the last route goes, Playwright stops
  * intercepting, and loses sight of requests that are just then under way.)
+ *
+ * @param {import("./support/browser.js").Demo} demo
+ * @param {number} partNumber
+ * @param {(route: Route) => Promise<void>} handler
  */
 function failOnce(demo, partNumber, handler) {
   let failed = false;
+  /** @param {URL} url */
   const isPart = (url) => url.searchParams.get("partNumber") === String(partNumber);
   return demo.page.route(isPart, (route) => {
     if (failed) return route.fallback();
@@ -33,6 +40,7 @@ test("a refused part is signed again, a failing one is tried again, and so is a 
   await demo.untilState("completed");
 
   await demo.assertEachPartStoredOnce(8);
+  /** @param {number} number */
   const tries = (number) => demo.puts.filter(({ partNumber }) => partNumber === number);
   for (const number of [2, 3, 4, 5]) assert.equal(tries(number).length, 2, `tries of part ${number}`);
   for (const number of [1, 6, 7, 8]) assert.equal(tries(number).length, 1, `tries of part ${number}`);
@@ -75,7 +83,7 @@ test("parts that are missing at the end are sent again", async (t) => {
   await failOnce(demo, 3, (route) => route.fulfill({ status: 200, headers: CORS }));
   await demo.choose(file);
   await demo.untilState("completed");
-  assert.equal(demo.calls("POST", "/complete").at(0).status, 409);
+  assert.equal(demo.calls("POST", "/complete").at(0)?.status, 409);
   assert.equal(demo.puts.filter(({ partNumber }) => partNumber === 3).length, 2);
   await assertDownloads(await demo.downloadUrl(), file);
 });
@@ -159,7 +167,7 @@ test("a file that changes while it is sent fails in plain words", async (t) => {
   await demo.untilStored(2);
   await writeFile(file.path, "something else");
   await demo.untilState("failed");
-  assert.match(await demo.card().locator(".message").textContent(), /can no longer read this file/);
+  assert.match((await demo.card().locator(".message").textContent()) ?? "", /can no longer read this file/);
 });
 
 test("a refusal by the service is told in plain words, and can be tried again", async (t) => {
@@ -167,6 +175,7 @@ test("a refusal by the service is told in plain words, and can be tried again", 
   const file = await randomFile(t, 1 * MB);
   const demo = await openDemo(t, service);
   const problem = { type: "urn:partita:problem:quota-bytes", title: "Quota exceeded", status: 409, code: "quota-bytes", detail: "Only 12 bytes are left." };
+  /** @param {Route} route */
   const refuse = (route) =>
     route.request().method() === "POST"
       ? route.fulfill({ status: 409, contentType: "application/problem+json", body: JSON.stringify(problem) })
@@ -192,5 +201,5 @@ test("an upload that was given up elsewhere ends in plain words", async (t) => {
   const response = await fetch(`${service.url}/v1/uploads/${items[0].id}`, { method: "DELETE" });
   assert.equal(response.status, 204);
   await demo.untilState("failed");
-  assert.match(await demo.card().locator(".message").textContent(), /cancelled elsewhere/);
+  assert.match((await demo.card().locator(".message").textContent()) ?? "", /cancelled elsewhere/);
 });

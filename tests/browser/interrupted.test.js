@@ -17,7 +17,7 @@ for (const [setup, start] of Object.entries(SETUPS)) {
 
     const offer = demo.page.locator("#offers > .card");
     await offer.waitFor();
-    assert.match(await offer.textContent(), /holiday\.mov/);
+    assert.match((await offer.textContent()) ?? "", /holiday\.mov/);
     if (start === startZeroSetup) await demo.screenshot("unfinished-light");
     await offer.locator(".choose").setInputFiles(file.path);
     await demo.untilState("completed");

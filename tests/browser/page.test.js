@@ -4,6 +4,8 @@ import { openDemo } from "./support/browser.js";
 import { MB, randomFile } from "./support/files.js";
 import { startZeroSetup } from "./support/service.js";
 
+/** @typedef {import("playwright-core").Page} Page */
+
 test("choose, pause, resume, cancel and hide are done with the keyboard alone", async (t) => {
   const service = await startZeroSetup(t);
   const file = await randomFile(t, 120 * MB);
@@ -40,7 +42,7 @@ test("screen readers are told names, values and states, and not too often", asyn
   const { page } = demo;
   await page.evaluate(() => {
     window.announcements = [];
-    const live = document.getElementById("live");
+    const live = /** @type {HTMLElement} */ (document.getElementById("live"));
     new MutationObserver(() => window.announcements.push(live.textContent)).observe(live, { childList: true });
   });
   await demo.limitUpload(20 * MB);
@@ -48,24 +50,24 @@ test("screen readers are told names, values and states, and not too often", asyn
   await demo.untilStored(3);
 
   const bar = page.getByRole("progressbar", { name: "Progress of holiday.mov" });
-  assert.match(await bar.getAttribute("aria-valuenow"), /^\d+$/);
-  assert.match(await bar.getAttribute("aria-valuetext"), /^\d+ percent of 80 MB$/);
+  assert.match((await bar.getAttribute("aria-valuenow")) ?? "", /^\d+$/);
+  assert.match((await bar.getAttribute("aria-valuetext")) ?? "", /^\d+ percent of 80 MB$/);
   const map = page.getByRole("img", { name: /^Parts: \d+ waiting, \d+ sending, 0 trying again, \d+ stored$/ });
   await map.waitFor();
   await demo.untilState("completed");
   await page.getByRole("link", { name: "Download holiday.mov" }).waitFor();
-  assert.match(await demo.card().locator(".status").textContent(), /Done/);
+  assert.match((await demo.card().locator(".status").textContent()) ?? "", /Done/);
 
   const announcements = await page.evaluate(() => window.announcements);
   assert.ok(announcements.length <= 8, announcements.join("\n"));
-  assert.match(announcements.at(-1), /^holiday\.mov: Done/);
+  assert.match(announcements.at(-1) ?? "", /^holiday\.mov: Done/);
 });
 
 test("the page keeps to the service and S3, and to a strict policy", async (t) => {
   const service = await startZeroSetup(t);
   const demo = await openDemo(t, service);
-  const policy = (await fetch(service.url)).headers.get("content-security-policy");
-  assert.match(policy ?? "", /default-src 'self'/);
+  const policy = (await fetch(service.url)).headers.get("content-security-policy") ?? "";
+  assert.match(policy, /default-src 'self'/);
   assert.doesNotMatch(policy, /unsafe-/);
 
   await demo.choose(await randomFile(t, 20 * MB));
@@ -79,6 +81,7 @@ test("nothing overflows on a screen of 360 px, in no state", async (t) => {
   const service = await startZeroSetup(t);
   const demo = await openDemo(t, service, { viewport: { width: 360, height: 740 } });
   const file = await randomFile(t, 60 * MB, `a-file-name-${"that-goes-on-".repeat(12)}and-ends.tar.zst`);
+  /** @param {string} state */
   const assertFits = async (state) => {
     const width = await demo.page.evaluate(() => document.documentElement.scrollWidth);
     assert.equal(width, 360, state);
@@ -94,7 +97,12 @@ test("nothing overflows on a screen of 360 px, in no state", async (t) => {
   await assertFits("completed");
 });
 
-/** Presses Tab until the control of this name has the focus. */
+/**
+ * Presses Tab until the control of this name has the focus.
+ *
+ * @param {Page} page
+ * @param {string} name
+ */
 async function tabTo(page, name) {
   for (let presses = 0; presses < 20; presses++) {
     await page.keyboard.press("Tab");
@@ -103,10 +111,14 @@ async function tabTo(page, name) {
   assert.fail(`“${name}” is not reached by Tab; the focus is on “${await focused(page)}”`);
 }
 
-/** The accessible name of what has the focus, as far as this page gives names. */
+/**
+ * The accessible name of what has the focus, as far as this page gives names.
+ *
+ * @param {Page} page
+ */
 function focused(page) {
   return page.evaluate(() => {
-    const element = document.activeElement;
+    const element = /** @type {Element & Partial<Pick<HTMLInputElement, "labels">> | null} */ (document.activeElement);
     return (element?.ariaLabel ?? element?.labels?.[0]?.textContent ?? element?.textContent ?? "").trim();
   });
 }

@@ -32,7 +32,8 @@ for (const [setup, start] of Object.entries(SETUPS)) {
     const upload = await service.get(`/v1/uploads/${await demo.uploadId()}`);
     assert.equal(upload.state, "completed");
     assert.equal(upload.filename, file.name);
-    assert.equal(upload.object.size, file.size);
+    assert.equal(upload.object?.size, file.size);
+    assert.ok(upload.partCount);
     await demo.assertEachPartStoredOnce(upload.partCount);
     await assertDownloads(await demo.downloadUrl(), file);
 
@@ -90,10 +91,11 @@ test("files may be dropped anywhere on the page", async (t) => {
   const service = await startZeroSetup(t);
   const demo = await openDemo(t, service);
   await demo.page.evaluate(() => {
+    const footer = /** @type {HTMLElement} */ (document.querySelector("footer"));
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File(["dropped"], "dropped.txt", { type: "text/plain" }));
     for (const type of ["dragover", "drop"]) {
-      document.querySelector("footer").dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+      footer.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
     }
   });
   await demo.untilState("completed");
@@ -102,14 +104,20 @@ test("files may be dropped anywhere on the page", async (t) => {
   assert.equal(upload.contentType, "text/plain");
 });
 
-/** The largest number of requests that were under way at the same moment. */
+/**
+ * The largest number of requests that were under way at the same moment.
+ *
+ * @param {import("./support/browser.js").SeenRequest[]} requests
+ */
 function mostAtOnce(requests) {
-  const moments = requests.flatMap(({ startedAt, endedAt }) => [[startedAt, 1], [endedAt, -1]]);
+  /** @type {[number, number][]} */
+  const moments = requests.flatMap(({ startedAt, endedAt = Infinity }) => [[startedAt, 1], [endedAt, -1]]);
   moments.sort(([a, up], [b, down]) => a - b || up - down);
   let now = 0;
   return Math.max(...moments.map(([, change]) => (now += change)));
 }
 
+/** @param {number[]} numbers */
 function sum(numbers) {
   return numbers.reduce((total, number) => total + number, 0);
 }

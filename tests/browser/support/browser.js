@@ -4,17 +4,46 @@ import path from "node:path";
 import { after, before } from "node:test";
 import { chromium } from "playwright-core";
 
+/** @typedef {import("playwright-core").Browser} Browser */
+/** @typedef {import("playwright-core").BrowserContext} BrowserContext */
+/** @typedef {import("playwright-core").Page} Page */
+/** @typedef {import("playwright-core").Request} Request */
+/** @typedef {import("./files.js").TestFile} TestFile */
+/** @typedef {import("./service.js").Service} Service */
+
+/**
+ * A request of the page.
+ *
+ * @typedef {object} SeenRequest
+ * @property {string} method
+ * @property {URL} url
+ * @property {string} path
+ * @property {number} [partNumber]
+ * @property {number} startedAt
+ * @property {number} [endedAt]
+ * @property {number} [status]
+ * @property {number} bodySize
+ */
+/** @typedef {SeenRequest & { partNumber: number }} PartRequest */
+
 const ARTIFACTS = path.resolve(import.meta.dirname, "../../../target/test-artifacts");
 const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 
+/** @type {Browser} */
 let browser;
 before(async () => {
   browser = await chromium.launch({ executablePath: process.env.PARTITA_TEST_CHROMIUM ?? "/usr/bin/chromium", args: QUIET });
 });
 after(() => browser?.close());
 
-/** The page of a service in a fresh browser profile, and everything that it does. */
+/**
+ * The page of a service in a fresh browser profile, and everything that it does.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {Service} service
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
 export async function openDemo(t, service, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 860 }, ...options });
   t.after(() => context.close());
@@ -25,12 +54,19 @@ export async function openDemo(t, service, options = {}) {
   return demo;
 }
 
-class Demo {
-  /** What the page complained about. */
+export class Demo {
+  /** What the page complained about. @type {string[]} */
   complaints = [];
-  /** Every request, in order: `{ method, url, path, partNumber?, startedAt, endedAt?, status?, bodySize }`. */
+  /** Every request, in order. @type {SeenRequest[]} */
   requests = [];
+  /** @type {import("playwright-core").CDPSession | undefined} */
+  cdp;
 
+  /**
+   * @param {BrowserContext} context
+   * @param {Page} page
+   * @param {Service} service
+   */
   constructor(context, page, service) {
     this.context = context;
     this.page = page;
@@ -39,35 +75,55 @@ class Demo {
       if (["error", "warning"].includes(message.type())) this.complaints.push(message.text());
     });
     page.on("pageerror", (error) => this.complaints.push(String(error)));
+    /** @type {Map<Request, SeenRequest>} */
     const known = new Map();
+    /** @param {Request} request */
+    const entryOf = (request) => {
+      const entry = known.get(request);
+      assert.ok(entry, `${request.url()} ended without having begun`);
+      return entry;
+    };
     page.on("request", (request) => {
       const url = new URL(request.url());
       const partNumber = url.origin === service.s3Url ? Number(url.searchParams.get("partNumber")) : undefined;
+      /** @type {SeenRequest} */
       const entry = { method: request.method(), url, path: url.pathname, partNumber, startedAt: Date.now(), bodySize: 0 };
       known.set(request, entry);
       this.requests.push(entry);
     });
     page.on("response", async (response) => {
-      const entry = known.get(response.request());
+      const entry = entryOf(response.request());
       entry.status = response.status();
       entry.endedAt = Date.now();
+      /** @type {Record<string, string>} */
       const headers = await response.request().allHeaders().catch(() => ({}));
       entry.bodySize = Number(headers["content-length"] ?? 0);
     });
-    page.on("requestfailed", (request) => (known.get(request).endedAt = Date.now()));
+    page.on("requestfailed", (request) => (entryOf(request).endedAt = Date.now()));
   }
 
   /** The `PUT`s of parts. */
   get puts() {
-    return this.requests.filter(({ method, partNumber }) => method === "PUT" && partNumber !== undefined);
+    /** @type {(each: SeenRequest) => each is PartRequest} */
+    const isPut = (each) => each.method === "PUT" && each.partNumber !== undefined;
+    return this.requests.filter(isPut);
   }
 
-  /** The calls to the API whose path ends so. */
+  /**
+   * The calls to the API whose path ends so.
+   *
+   * @param {string} method
+   * @param {string} ending
+   */
   calls(method, ending) {
     return this.requests.filter((each) => each.method === method && each.url.origin === this.service.url && each.path.endsWith(ending));
   }
 
-  /** Limits what Chromium sends, so that there is a half-way. */
+  /**
+   * Limits what Chromium sends, so that there is a half-way.
+   *
+   * @param {number} bytesPerSecond
+   */
   async limitUpload(bytesPerSecond) {
     this.cdp ??= await this.context.newCDPSession(this.page);
     await this.cdp.send("Network.enable");
@@ -79,6 +135,7 @@ class Demo {
     });
   }
 
+  /** @param {...TestFile} files */
   choose(...files) {
     return this.page.setInputFiles("#files", files.map((file) => file.path));
   }
@@ -88,11 +145,19 @@ class Demo {
     return this.page.locator(`#uploads > .card:nth-child(${n})`);
   }
 
+  /**
+   * @param {string} state
+   * @param {number} [n] of which upload on the page
+   */
   async untilState(state, n = 1) {
     await this.page.waitForSelector(`#uploads > .card:nth-child(${n})[data-state="${state}"]`, { state: "attached" });
   }
 
-  /** Waits until S3 has answered 200 for so many parts. */
+  /**
+   * Waits until S3 has answered 200 for so many parts.
+   *
+   * @param {number} count
+   */
   async untilStored(count) {
     const deadline = Date.now() + 60_000;
     while (this.storedParts().size < count) {
@@ -103,6 +168,7 @@ class Demo {
 
   /** How often S3 answered 200, by part number. */
   storedParts() {
+    /** @type {Map<number, number>} */
     const counts = new Map();
     for (const { partNumber, status } of this.puts) {
       if (status === 200) counts.set(partNumber, (counts.get(partNumber) ?? 0) + 1);
@@ -110,6 +176,7 @@ class Demo {
     return counts;
   }
 
+  /** @param {number} partCount */
   async assertEachPartStoredOnce(partCount) {
     await this.untilStored(partCount); // the news may come a little later than to the page
     const stored = this.storedParts();
@@ -119,10 +186,11 @@ class Demo {
 
   /** What S3 has acknowledged stays acknowledged. What it stored just when the line was cut has no answer to count. */
   assertNothingSentAgain() {
+    /** When S3 acknowledged each part. @type {Map<number, number>} */
     const stored = new Map();
     for (const { partNumber, startedAt, endedAt, status } of this.puts) {
-      assert.ok(!(stored.get(partNumber) < startedAt), `part ${partNumber} was sent again after S3 had acknowledged it`);
-      if (status === 200) stored.set(partNumber, endedAt);
+      assert.ok(!((stored.get(partNumber) ?? Infinity) < startedAt), `part ${partNumber} was sent again after S3 had acknowledged it`);
+      if (status === 200) stored.set(partNumber, endedAt ?? Infinity);
     }
     assert.deepEqual([...this.storedParts()].filter(([, count]) => count !== 1), [], "parts that S3 acknowledged more than once");
   }
@@ -132,17 +200,23 @@ class Demo {
   }
 
   downloadUrl(n = 1) {
-    return this.card(n).locator(".download").evaluate((link) => link.href);
+    return this.card(n).locator(".download").evaluate((/** @type {HTMLAnchorElement} */ link) => link.href);
   }
 
   uploadId(n = 1) {
     return this.downloadUrl(n).then((url) => new URL(url).pathname.split("/").at(-2));
   }
 
-  /** Saves what a visitor sees now. */
+  /**
+   * Saves what a visitor sees now.
+   *
+   * @param {string} name
+   * @param {{ colorScheme?: "light" | "dark", viewport?: import("playwright-core").ViewportSize }} [options]
+   */
   async screenshot(name, { colorScheme = "light", viewport } = {}) {
     await mkdir(ARTIFACTS, { recursive: true });
     const size = this.page.viewportSize();
+    assert.ok(size);
     await this.page.emulateMedia({ colorScheme });
     if (viewport) await this.page.setViewportSize(viewport);
     await this.page.waitForTimeout(150);

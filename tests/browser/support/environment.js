@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 
-/** A variable that the tests need; a missing one fails the test that asks. */
+/**
+ * A variable that the tests need; a missing one fails the test that asks.
+ *
+ * @param {string} name
+ */
 export function required(name) {
   const value = process.env[name];
   assert.ok(value, `the environment variable ${name} is not set (see tests/browser/README.md)`);

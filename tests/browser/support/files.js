@@ -7,7 +7,15 @@ import path from "node:path";
 export const MB = 1_000_000;
 export const MIB = 1024 * 1024;
 
-/** A file of random bytes, gone after the test. */
+/** @typedef {{ path: string, name: string, size: number, sha256: string }} TestFile */
+
+/**
+ * A file of random bytes, gone after the test.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {number} size
+ * @returns {Promise<TestFile>}
+ */
 export async function randomFile(t, size, name = "holiday.mov") {
   const directory = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
@@ -25,10 +33,16 @@ export async function randomFile(t, size, name = "holiday.mov") {
   return file;
 }
 
-/** Follows a download link as any client would, and holds what comes against the file. */
+/**
+ * Follows a download link as any client would, and holds what comes against the file.
+ *
+ * @param {string} url
+ * @param {TestFile} file
+ */
 export async function assertDownloads(url, file) {
   const response = await fetch(url);
   assert.equal(response.status, 200, `GET ${url}`);
+  assert.ok(response.body);
   const hash = createHash("sha256");
   let size = 0;
   for await (const chunk of response.body) {

@@ -11,13 +11,22 @@ import pg from "pg";
 import { required } from "./environment.js";
 import { createBucket } from "./s3.js";
 
+/** @typedef {import("node:test").TestContext} TestContext */
+/** @typedef {import("../../../web-demo/partita.js").UploadResource} UploadResource */
+/** What the tests read of an upload. @typedef {UploadResource & { contentType: string, object?: { size: number } }} Upload */
+
 /** The two ways in which the service is run here, by the names that tests carry. */
 export const SETUPS = {
   "embedded S3 and SQLite": startZeroSetup,
   "SeaweedFS and PostgreSQL": startOnSeaweedFS,
 };
 
-/** The binary as it comes: embedded S3, SQLite. */
+/**
+ * The binary as it comes: embedded S3, SQLite.
+ *
+ * @param {TestContext} t
+ * @param {Record<string, string>} [settings]
+ */
 export async function startZeroSetup(t, settings = {}) {
   const dataDir = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
   const s3Listen = `127.0.0.1:${await freePort()}`;
@@ -34,7 +43,13 @@ export async function startZeroSetup(t, settings = {}) {
   return service;
 }
 
-/** As in production: an S3 beside it, PostgreSQL, with a bucket and a database of its own. */
+/**
+ * As in production: an S3 beside it, PostgreSQL, with a bucket and a database of its own.
+ *
+ * @param {TestContext} t
+ * @param {Record<string, string>} [settings]
+ * @param {{ exposeHeaders?: string[] }} [cors]
+ */
 export async function startOnSeaweedFS(t, settings = {}, { exposeHeaders = ["ETag"] } = {}) {
   const store = {
     endpoint: required("PARTITA_TEST_SEAWEEDFS"),
@@ -69,8 +84,13 @@ export async function startOnSeaweedFS(t, settings = {}, { exposeHeaders = ["ETa
   return service;
 }
 
+/**
+ * @param {TestContext} t
+ * @param {string} name
+ */
 async function createDatabase(t, name) {
   const server = required("PARTITA_TEST_POSTGRES");
+  /** @param {string} sql */
   const query = async (sql) => {
     const client = new pg.Client({ connectionString: server });
     await client.connect();
@@ -84,11 +104,17 @@ async function createDatabase(t, name) {
 }
 
 /** One process of the binary, which can be killed and started again at the same place. */
-class Service {
+export class Service {
+  /** @type {import("node:child_process").ChildProcess | undefined} */
   #process;
   #environment;
   #log = "";
 
+  /**
+   * @param {string} listen
+   * @param {string} s3Url
+   * @param {Record<string, string>} settings
+   */
   constructor(listen, s3Url, settings) {
     this.url = `http://${listen}`;
     this.s3Url = s3Url;
@@ -125,12 +151,29 @@ class Service {
     assert.ok(!fell, `the service ended by itself:\n${this.#log}`);
   }
 
-  /** Runs one of the binary's other commands to its end. */
+  /**
+   * Runs one of the binary's other commands to its end.
+   *
+   * @param {...string} words
+   */
   async run(...words) {
     await promisify(execFile)(required("PARTITA_BIN"), words, { env: this.#environment });
   }
 
-  /** A call to the API, beside the page. */
+  /**
+   * A call to the API, beside the page.
+   *
+   * @overload
+   * @param {`/v1/uploads/${string}`} path
+   * @returns {Promise<Upload>}
+   *
+   * @overload
+   * @param {`/v1/uploads?${string}`} path
+   * @returns {Promise<{ items: Upload[] }>}
+   *
+   * @param {string} path
+   * @returns {Promise<unknown>}
+   */
   async get(path) {
     const response = await fetch(this.url + path);
     assert.equal(response.status, 200, path);
@@ -140,8 +183,8 @@ class Service {
 
 async function freePort() {
   const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
+  await /** @type {Promise<void>} */ (new Promise((resolve) => server.listen(0, "127.0.0.1", resolve)));
+  const { port } = /** @type {net.AddressInfo} */ (server.address());
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
