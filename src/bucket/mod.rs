@@ -336,12 +336,8 @@ impl Bucket {
 
     /// The client's checksum of the file, where the store has one to compare it with.
     pub fn comparable<'a>(&self, upload: &Upload, target: &'a Target) -> Option<&'a Checksum> {
-        let has_one = match upload.part_checksum {
-            None => self.capabilities.full_object_checksum != FullObjectChecksum::None,
-            Some(algorithm) => {
-                algorithm == Algorithm::Crc64Nvme && self.capabilities.full_object_checksum != FullObjectChecksum::None
-            }
-        };
+        let has_one = self.capabilities.full_object_checksum != FullObjectChecksum::None
+            && upload.part_checksum.is_none_or(|algorithm| algorithm == Algorithm::Crc64Nvme);
         target.checksum.as_ref().filter(|_| has_one)
     }
 

@@ -13,6 +13,8 @@ use super::{Site, routes};
 
 /// How long requests in flight are given when the service stops.
 const DRAIN: Duration = Duration::from_secs(25);
+/// A connection on which nothing moves for this long is closed, half a request or not.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// The service: a future that serves until `shutdown` resolves and the requests in flight are answered.
 ///
@@ -23,7 +25,7 @@ pub fn serve(
     site: Site,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<impl Future<Output = io::Result<()>>> {
-    let server = Server::new_with_acceptor(NoDelay(TcpAcceptor::from_tokio(listener)?));
+    let server = Server::new_with_acceptor(NoDelay(TcpAcceptor::from_tokio(listener)?)).idle_timeout(IDLE);
     Ok(server.run_with_graceful_shutdown(routes(site), shutdown, Some(DRAIN)))
 }
 

@@ -7,31 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use embedded_s3::{CorsRule, Store, serve};
+use embedded_s3::{CorsRule, Store};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt as _;
 
-use crate::support::{BUCKET, Client, MIN_PART, Server, byte_files, bytes, credentials, etag, eventually};
-
-const FOLDER: &str = "EMBEDDED_S3_TEST_FOLDER";
-
-/// Not a test but the process the tests below kill.
-#[test]
-#[ignore = "run by the tests that kill it"]
-fn the_process_to_be_killed() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    let store = Store::open(folder).unwrap();
-    store.ensure_bucket(BUCKET).unwrap();
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("\nlistening on {}", listener.local_addr().unwrap());
-        // Ends by itself if the tests are gone.
-        let alone = async {
-            let _ = tokio::io::stdin().read(&mut [0]).await;
-        };
-        serve(listener, store, credentials(), alone).await.unwrap();
-    });
-}
+use crate::support::{ACCESS, BUCKET, Client, MIN_PART, SECRET, Server, byte_files, bytes, etag, eventually};
 
 /// The server in a process of its own.
 struct Process {
@@ -41,9 +20,9 @@ struct Process {
 
 impl Process {
     fn start(folder: &TempDir) -> Self {
-        let arguments = ["crash::the_process_to_be_killed", "--exact", "--ignored", "--nocapture"];
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let command = command.args(arguments).env(FOLDER, folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_embedded-s3"));
+        let command = command.arg(folder.path()).args(["0", BUCKET]).stdout(Stdio::piped());
+        let command = command.env("AWS_ACCESS_KEY_ID", ACCESS).env("AWS_SECRET_ACCESS_KEY", SECRET);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("listening on ")?.parse().ok());
