@@ -44,7 +44,7 @@ pub enum StartError {
         /// Why not.
         reason: io::Error,
     },
-    /// Another process serves from the folder.
+    /// Another process has the SQLite file, or the folder of the embedded S3.
     #[error("another partita is running on {}", .0.display())]
     Locked(PathBuf),
     /// The database cannot be used.
@@ -113,7 +113,7 @@ impl App {
         let clock = Clock::default();
         let listener = listen(settings.listen, "listen").await?;
         let address = local_address(&listener, settings.listen, "listen")?;
-        let lock = if uses_data_dir(settings) { Some(lock(&settings.data_dir)?) } else { None };
+        let lock = lock(settings)?;
         let store = open_store(settings, clock.clone()).await?;
         if store.is_sqlite() {
             store.migrate().await?;
@@ -164,33 +164,27 @@ impl App {
 /// # Errors
 /// [`StartError::Database`] when it does not answer.
 pub async fn open_store(settings: &Settings, clock: Clock) -> Result<Store, StartError> {
-    let url = match &settings.database_url {
-        Some(url) => url.expose_secret().to_owned(),
-        None => format!("sqlite://{}", settings.data_dir.join("partita.sqlite").display()),
-    };
-    Ok(Store::connect(&url, clock).await?)
+    Ok(Store::connect(&settings.database_url(), clock).await?)
 }
 
-/// Takes the folder for this process alone, until the returned file is dropped.
+/// Takes the SQLite file for this process alone, until the returned file is dropped; `None` on PostgreSQL, which any number
+/// of processes share.
 ///
 /// # Errors
-/// [`StartError::Locked`] while another process has it, [`StartError::Folder`] when it cannot be written.
-pub fn lock(folder: &Path) -> Result<File, StartError> {
-    let unusable = |reason| StartError::Folder { folder: folder.to_owned(), reason };
-    std::fs::create_dir_all(folder).map_err(unusable)?;
-    let path = folder.join("partita.lock");
+/// [`StartError::Locked`] while another process has it, [`StartError::Folder`] when its folder cannot be written.
+pub fn lock(settings: &Settings) -> Result<Option<File>, StartError> {
+    let Some(database) = settings.sqlite_file() else { return Ok(None) };
+    let folder = database.parent().unwrap_or(Path::new(".")).to_owned();
+    let unusable = |reason| StartError::Folder { folder: folder.clone(), reason };
+    std::fs::create_dir_all(&folder).map_err(unusable)?;
+    let mut path = database.clone().into_os_string();
+    path.push(".lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked(folder.to_owned())),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked(database)),
         Err(TryLockError::Error(reason)) => Err(unusable(reason)),
     }
-}
-
-/// Whether anything of this process lies in the folder.
-pub fn uses_data_dir(settings: &Settings) -> bool {
-    settings.s3.bucket.is_none()
-        || settings.database_url.as_ref().is_none_or(|url| url.expose_secret().starts_with("sqlite:"))
 }
 
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
@@ -217,7 +211,10 @@ async fn start_embedded_s3(
         s3.set_cors(EMBEDDED_BUCKET, vec![cors(service, origins)])?;
         Ok(s3)
     });
-    let s3 = s3.await.map_err(io::Error::other).flatten().map_err(unusable)?;
+    let s3 = s3.await.map_err(io::Error::other).flatten().map_err(|reason| match reason.kind() {
+        io::ErrorKind::WouldBlock => StartError::Locked(settings.data_dir.clone()),
+        _ => unusable(reason),
+    })?;
     let credentials =
         Credentials { access_key: keys.access_key.clone(), secret_key: keys.secret_key.expose_secret().to_owned() };
     let running = Running::start(|stopped| -> Result<_, StartError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use config::builder::DefaultState;
 use config::{ConfigBuilder, File, FileFormat, Value};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::upload::{MAX_PARTS, MIB};
@@ -281,6 +281,11 @@ impl Settings {
         if !self.listen.ip().is_loopback() {
             return invalid("listen", "only a loopback address, for the service does not yet ask who is calling");
         }
+        let url = self.database_url();
+        let known = ["sqlite://", "postgres://", "postgresql://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
+        if known.is_none_or(|rest| rest.is_empty() || rest.starts_with(":memory:")) {
+            return invalid("database_url", "sqlite:// and a file, or postgres:// and a server");
+        }
         if !self.embedded_s3.listen.ip().is_loopback() {
             return invalid("embedded_s3.listen", "only a loopback address: the embedded S3 is for this machine alone");
         }
@@ -316,6 +321,21 @@ impl Settings {
             return invalid("upload_idle_ttl", "longer than this store keeps an open upload");
         }
         Ok(())
+    }
+
+    /// `sqlite://…` or `postgres://…`; may hold a password.
+    pub fn database_url(&self) -> String {
+        match &self.database_url {
+            Some(url) => url.expose_secret().to_owned(),
+            None => format!("sqlite://{}", self.data_dir.join("partita.sqlite").display()),
+        }
+    }
+
+    /// The SQLite file, if that is the database.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        let url = self.database_url();
+        let path = url.strip_prefix("sqlite://")?;
+        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
     }
 
     /// Whether nothing but the defaults decides where data goes: SQLite and the embedded S3.
@@ -470,6 +490,7 @@ mod tests {
             "s3.store" => "garage",
             "s3.endpoint" | "s3.public_endpoint" | "allowed_origins" => "https://a.example",
             "s3.prefix" => "a/",
+            "database_url" => "postgres://db/x",
             "s3.capabilities.max_object_size" => "1073741824",
             "s3.capabilities.full_object_checksum" => "none",
             "upload_max_ttl" | "s3.capabilities.upload_life" => "5d",
@@ -519,6 +540,9 @@ mod tests {
             "listen = '8080'",
             "embedded_s3.listen = '0.0.0.0:9000'",
             "embedded_s3.access_key = 'abc'",
+            "database_url = 'mysql://db/x'",
+            "database_url = 'sqlite::memory:'",
+            "database_url = 'sqlite://'",
             "part_url_ttl = '8d'",
             "part_url_ttl = '0s'",
             "part_url_ttl = 900",

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use crate::support::{MIB, Service, on_both_databases};
 
-on_both_databases! { ten_thousand_parts_are_created_signed_recorded_and_listed }
+on_both_databases! {
+    ten_thousand_parts_are_created_signed_recorded_and_listed
+    sizes_at_every_border_have_the_right_plan_or_the_right_refusal
+}
 
 async fn ten_thousand_parts_are_created_signed_recorded_and_listed(service: Service) {
     let api = &service.api;
@@ -48,9 +51,7 @@ async fn ten_thousand_parts_are_created_signed_recorded_and_listed(service: Serv
     assert_eq!(api.get(&path).await.ok(200)["missingParts"], "");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sizes_at_every_border_have_the_right_plan_or_the_right_refusal() {
-    let service = Service::on_sqlite().await;
+async fn sizes_at_every_border_have_the_right_plan_or_the_right_refusal(service: Service) {
     let api = &service.api;
     let largest = 53_687_091_200_000_i64;
     for (size, part_size, part_count) in [

@@ -8,6 +8,7 @@ on_both_databases! {
     a_bad_creation_is_refused_and_leaves_nothing
     bad_parts_are_refused_and_nothing_is_recorded
     unknown_and_malformed_ids_are_the_same_answer
+    the_frameworks_own_errors_are_problem_documents_too
 }
 
 async fn a_bad_creation_is_refused_and_leaves_nothing(service: Service) {
@@ -222,9 +223,7 @@ async fn unknown_and_malformed_ids_are_the_same_answer(service: Service) {
     assert_eq!(api.get("/v1/uploads").await.ok(200)["items"], json!([]), "another's is not listed");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_frameworks_own_errors_are_problem_documents_too() {
-    let service = Service::on_sqlite().await;
+async fn the_frameworks_own_errors_are_problem_documents_too(service: Service) {
     let api = &service.api;
     api.get("/v2/uploads").await.problem(404, "route-not-found");
     api.get("/v1").await.problem(404, "route-not-found");

@@ -11,6 +11,7 @@ mod input;
 mod integrity;
 mod lifecycle;
 mod origins;
+mod outages;
 mod presigned;
 mod process;
 mod stores;

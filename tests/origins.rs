@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::Service;
+use crate::support::{Service, on_both_databases};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_host_or_origin_is_refused_everywhere() {
-    let service = Service::on_sqlite().await;
+on_both_databases! { a_foreign_host_or_origin_is_refused_everywhere }
+
+async fn a_foreign_host_or_origin_is_refused_everywhere(service: Service) {
     let api = &service.api;
     let get = async |path: &str, headers: &[(&str, &str)]| {
         let mut request = api.http.get(format!("{}{path}", api.base));

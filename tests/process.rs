@@ -144,8 +144,13 @@ async fn one_folder_is_served_by_one_process() {
     for verb in ["serve", "migrate"] {
         let (code, text) = refusal(folder.path(), &ANY_PORT, &[verb]).await;
         assert_eq!((code, text.trim_end().lines().count()), (Some(1), 1), "{text}");
-        assert!(text.contains("another partita is running on ./partita-data"), "{text}");
+        assert!(text.contains("another partita is running on ./partita-data/partita.sqlite"), "{text}");
     }
+    let file = folder.path().join("partita-data/partita.sqlite");
+    let url = format!("sqlite://{}", file.display());
+    let elsewhere = [ANY_PORT[0], ANY_PORT[1], ("PARTITA_DATA_DIR", "elsewhere"), ("PARTITA_DATABASE_URL", &url)];
+    let (code, text) = refusal(folder.path(), &elsewhere, &[]).await;
+    assert_eq!(code, Some(1), "the same file by another folder: {text}");
     let (code, _) = refusal(folder.path(), &[], &["openapi"]).await;
     assert_eq!(code, Some(0), "a verb that needs nothing of it runs beside it");
     running.kill().await;

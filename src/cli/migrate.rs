@@ -11,7 +11,7 @@ pub(super) async fn run(
 ) -> Result<(), Box<dyn Error>> {
     let settings = load(&[])?;
     // On SQLite nobody else may be at the file.
-    let _lock = if app::uses_data_dir(&settings) { Some(app::lock(&settings.data_dir)?) } else { None };
+    let _lock = app::lock(&settings)?;
     let store = app::open_store(&settings, Clock::default()).await?;
     let outcome = store.migrate().await.map_err(app::StartError::from);
     store.close().await;

@@ -43,7 +43,7 @@ pub(crate) struct Service {
     pub(crate) api: Api,
     pub(crate) app: Option<App>,
     pub(crate) database_url: String,
-    settings: Settings,
+    pub(crate) settings: Settings,
     folder: TempDir,
 }
 
@@ -63,6 +63,8 @@ impl Service {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = Settings { listen: any, data_dir: folder.path().into(), ..Settings::default() };
         settings.embedded_s3.listen = any;
+        settings.embedded_s3.access_key = Some("AKTEST".into());
+        settings.embedded_s3.secret_key = Some("a secret of the tests".into());
         settings.web_demo = Some(true);
         change(&mut settings);
         let sqlite = format!("sqlite://{}", folder.path().join("partita.sqlite").display());
