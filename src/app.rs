@@ -57,13 +57,12 @@ pub enum StartError {
 
 impl From<store::Error> for StartError {
     fn from(error: store::Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
+        // The innermost cause says what is wrong; those around it repeat it.
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
         }
-        StartError::Database(text.replace('\n', " "))
+        StartError::Database(cause.to_string().replace('\n', " "))
     }
 }
 
@@ -173,7 +172,11 @@ pub async fn open_store(settings: &Settings, clock: Clock) -> Result<Store, Star
 /// # Errors
 /// [`StartError::Locked`] while another process has it, [`StartError::Folder`] when its folder cannot be written.
 pub fn lock(settings: &Settings) -> Result<Option<File>, StartError> {
-    let Some(database) = settings.sqlite_file() else { return Ok(None) };
+    let Some(database) = settings.sqlite_file() else {
+        return Ok(None);
+    };
+    // By whatever name it is called.
+    let database = database.canonicalize().unwrap_or(database);
     let folder = database.parent().unwrap_or(Path::new(".")).to_owned();
     let unusable = |reason| StartError::Folder { folder: folder.clone(), reason };
     std::fs::create_dir_all(&folder).map_err(unusable)?;
@@ -202,6 +205,7 @@ async fn start_embedded_s3(
     let unusable = |reason| StartError::Folder { folder: settings.data_dir.clone(), reason };
     let listener = listen(settings.embedded_s3.listen, "embedded_s3.listen").await?;
     let address = local_address(&listener, settings.embedded_s3.listen, "embedded_s3.listen")?;
+    std::fs::create_dir_all(&settings.data_dir).map_err(unusable)?;
     let keys = Keys::of(settings).map_err(unusable)?;
     let folder = settings.data_dir.join("s3");
     let origins = settings.allowed_origins.clone();

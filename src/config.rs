@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use config::builder::DefaultState;
 use config::{ConfigBuilder, File, FileFormat, Value};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::upload::{MAX_PARTS, MIB};
+
+/// What would end the path of a URL, or be taken for an escape.
+const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// The file that is read when none is named and it is there.
 pub const DEFAULT_FILE: &str = "partita.toml";
@@ -282,7 +286,8 @@ impl Settings {
             return invalid("listen", "only a loopback address, for the service does not yet ask who is calling");
         }
         let url = self.database_url();
-        let known = ["sqlite://", "postgres://", "postgresql://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
+        let known =
+            ["sqlite://", "postgres://", "postgresql://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
         if known.is_none_or(|rest| rest.is_empty() || rest.starts_with(":memory:")) {
             return invalid("database_url", "sqlite:// and a file, or postgres:// and a server");
         }
@@ -327,7 +332,10 @@ impl Settings {
     pub fn database_url(&self) -> String {
         match &self.database_url {
             Some(url) => url.expose_secret().to_owned(),
-            None => format!("sqlite://{}", self.data_dir.join("partita.sqlite").display()),
+            None => {
+                let path = self.data_dir.join("partita.sqlite");
+                format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), IN_PATH))
+            }
         }
     }
 
@@ -335,7 +343,8 @@ impl Settings {
     pub fn sqlite_file(&self) -> Option<PathBuf> {
         let url = self.database_url();
         let path = url.strip_prefix("sqlite://")?;
-        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
+        let path = percent_decode_str(path.split('?').next().unwrap_or(path));
+        Some(PathBuf::from(path.decode_utf8_lossy().into_owned()))
     }
 
     /// Whether nothing but the defaults decides where data goes: SQLite and the embedded S3.

@@ -13,6 +13,9 @@ on_both_databases! {
     an_upload_completes_without_a_recorded_etag
     an_empty_file_is_an_object
     a_file_of_unknown_size_is_completed_with_its_size
+    a_wrong_size_of_a_stream_destroys_nothing
+    racing_completions_are_told_how_far_it_is
+    reports_of_the_same_parts_in_any_order_do_not_block_each_other
     an_upload_completes_by_itself
     uploads_are_listed_newest_first
     every_operation_answers_in_every_state_as_the_contract_says
@@ -145,6 +148,70 @@ async fn a_file_of_unknown_size_is_completed_with_its_size(service: Service) {
     assert!(api.download(&id).await.1.is_empty(), "a stream may turn out to be empty");
 }
 
+async fn a_wrong_size_of_a_stream_destroys_nothing(service: Service) {
+    let api = &service.api;
+    let (id, ..) = api.create(json!({ "filename": "stream", "partSize": 5 * MIB })).await;
+    let path = format!("/v1/uploads/{id}");
+    let items = json!({ "items": [{ "partNumber": 1, "size": 1_000 }] });
+    let signed = api.post(&format!("{path}/part-urls"), items).await.ok(200);
+    let bytes = file(1_000);
+    api.put_bytes(&signed["partUrls"][0], bytes.clone()).await;
+    for size in [0, 1, 999, 1_001, 5 * MIB] {
+        api.post(&format!("{path}/complete"), json!({ "size": size })).await.problem(422, "size-mismatch");
+    }
+    let too_large = json!({ "size": 53_687_091_200_001_i64 });
+    api.post(&format!("{path}/complete"), too_large).await.problem(413, "file-too-large");
+    api.post(&format!("{path}/complete"), json!({ "size": 50_001 * MIB })).await.problem(422, "invalid-size");
+    api.complete(&id, Some(json!({ "size": 1_000 }))).await.ok(200);
+    assert!(api.download(&id).await.1 == bytes);
+
+    // A short part that is not the last one fits no size.
+    let (id, ..) = api.create(json!({ "filename": "stream", "partSize": 5 * MIB })).await;
+    let path = format!("/v1/uploads/{id}");
+    let items = json!({ "items": [{ "partNumber": 1, "size": 5 }, { "partNumber": 2 }] });
+    let signed = api.post(&format!("{path}/part-urls"), items).await.ok(200);
+    api.put_bytes(&signed["partUrls"][0], file(5)).await;
+    api.put_bytes(&signed["partUrls"][1], file(5 * MIB)).await;
+    let refused = api.post(&format!("{path}/complete"), json!({ "size": 5 * MIB + 5 })).await;
+    refused.problem(422, "size-mismatch");
+    assert_eq!(api.get(&path).await.ok(200)["state"], "open");
+}
+
+async fn racing_completions_are_told_how_far_it_is(service: Service) {
+    let bytes = file(17 * MIB);
+    for recorded in [false, true] {
+        let (id, _, urls) = service.api.create(json!({ "filename": "x", "size": bytes.len() })).await;
+        let sent = service.api.put_parts(&urls, &bytes).await;
+        let mut racing = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let (api, path) = (service.api.clone(), format!("/v1/uploads/{id}/complete"));
+            let body = recorded.then(|| json!({ "parts": sent }));
+            racing.spawn(async move { api.call("POST", &path, body).await });
+        }
+        for reply in racing.join_all().await {
+            assert!(reply.status == 200 || reply.status == 202, "{}: {}", reply.status, reply.body);
+        }
+        service.api.complete(&id, None).await.ok(200);
+    }
+}
+
+async fn reports_of_the_same_parts_in_any_order_do_not_block_each_other(service: Service) {
+    let create = json!({ "filename": "x", "size": 2_000 * 5 * MIB, "partSize": 5 * MIB, "partUrls": { "count": 0 } });
+    let (id, ..) = service.api.create(create).await;
+    let mut reports: Vec<Value> =
+        (1..=2_000).map(|n| json!({ "partNumber": n, "etag": format!("{n:032x}") })).collect();
+    let mut racing = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        reports.reverse();
+        let (api, path) = (service.api.clone(), format!("/v1/uploads/{id}/parts"));
+        let body = json!({ "parts": reports });
+        racing.spawn(async move { api.put(&path, body).await });
+    }
+    for reply in racing.join_all().await {
+        reply.ok(200);
+    }
+}
+
 async fn an_upload_completes_by_itself(service: Service) {
     let api = &service.api;
     let body = json!({ "filename": "x.bin", "size": 9 * MIB, "autoComplete": true });
@@ -194,6 +261,7 @@ async fn uploads_are_listed_newest_first(service: Service) {
         (Some(5), Some(1), Some(0))
     );
     api.get("/v1/uploads?state=closed").await.problem(400, "invalid-request");
+    api.get("/v1/uploads?fingerprint=%00").await.problem(400, "invalid-request");
     api.get("/v1/uploads?limit=0").await.problem(400, "invalid-request");
     api.get("/v1/uploads?limit=1001").await.problem(400, "invalid-request");
     api.get("/v1/uploads?cursor=x").await.problem(400, "invalid-cursor");

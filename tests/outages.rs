@@ -16,6 +16,7 @@ use crate::support::{Service, needed, new_database, on_both_databases};
 on_both_databases! {
     a_key_taken_by_another_object_fails_the_upload_and_keeps_the_object
     an_object_that_vanished_is_never_called_completed
+    an_upload_that_s3_forgot_ends_and_forgets_no_record_before
     a_row_that_contradicts_itself_is_never_acted_upon
 }
 
@@ -64,6 +65,21 @@ async fn an_object_that_vanished_is_never_called_completed(service: Service) {
     service.advance(Duration::from_secs(2 * 3600));
     api.delete(&path).await.ok(204);
     assert_eq!(api.get(&path).await.ok(200)["failure"], "upload-vanished");
+}
+
+async fn an_upload_that_s3_forgot_ends_and_forgets_no_record_before(service: Service) {
+    let api = &service.api;
+    let (id, _, urls) = api.create(json!({ "filename": "x", "size": 9 << 20 })).await;
+    let bytes = crate::support::file(9 << 20);
+    let sent = api.put_parts(&urls[..1], &bytes).await;
+    let path = format!("/v1/uploads/{id}");
+    api.put(&format!("{path}/parts"), json!({ "parts": sent })).await.ok(200);
+    let upload = service.upload(&id).await;
+    let s3_upload_id = upload.s3_upload_id.clone().expect("an id of S3's");
+    service.bucket().abort(&upload, &s3_upload_id).await.expect("aborted behind the service's back");
+    let synced = api.call("POST", &format!("{path}/sync"), None).await.ok(200);
+    assert_eq!(synced["recordedParts"], 1, "what S3 does not know of is no verdict on what it held");
+    api.complete(&id, None).await.problem(410, "upload-failed");
 }
 
 async fn a_row_that_contradicts_itself_is_never_acted_upon(service: Service) {
@@ -127,7 +143,11 @@ async fn a_store_that_refuses_and_a_store_that_is_away_are_told_apart() {
         // An empty file is begun without S3, but not completed without it.
         let (id, ..) = running.api.create(json!({ "filename": "x", "size": 0 })).await;
         let path = format!("/v1/uploads/{id}/complete");
-        assert_eq!(running.api.call("POST", &path, None).await.ok(202)["state"], "completing", "unclear, and not forgotten");
+        assert_eq!(
+            running.api.call("POST", &path, None).await.ok(202)["state"],
+            "completing",
+            "unclear, and not forgotten"
+        );
     }
 }
 

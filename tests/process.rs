@@ -38,7 +38,7 @@ pub(crate) async fn start(folder: &Path, environment: &[(&str, &str)]) -> Runnin
     while let Some(line) = lines.next_line().await.expect("a line") {
         welcome += &line;
         welcome.push('\n');
-        if line.contains("limit=1") {
+        if line.contains("/v1/files/") {
             tokio::spawn(async move { while lines.next_line().await.is_ok_and(|line| line.is_some()) {} });
             tokio::spawn(async move { tokio::io::copy(&mut errors, &mut tokio::io::sink()).await });
             let base =
@@ -82,14 +82,20 @@ async fn the_first_start_needs_nothing_and_shows_the_way() {
     running.api.get("/readyz").await.ok(200);
     running.api.get("/livez").await.ok(200);
 
+    let odd = tempfile::Builder::new().prefix("100% ? #").tempdir().expect("a folder");
+    let data_dir = odd.path().join("data").display().to_string();
+    let in_odd = [ANY_PORT[0], ANY_PORT[1], ("PARTITA_DATA_DIR", data_dir.as_str())];
+    start(odd.path(), &in_odd).await.kill().await;
+    assert!(odd.path().join("data/partita.sqlite").exists(), "whatever the folder is called");
+
     // What it prints is what a newcomer pastes.
     std::fs::write(folder.path().join("README.md"), b"hello from a shell").expect("written");
     let line = running.welcome.split("from a shell:\n\n").nth(1).expect("the line to paste");
     let pasted = Command::new("bash").arg("-c").arg(line).current_dir(folder.path()).output().await.expect("bash");
     assert!(pasted.status.success(), "{}", String::from_utf8_lossy(&pasted.stderr));
-    let listed: serde_json::Value = serde_json::from_slice(&pasted.stdout).expect("JSON");
-    let id = listed["items"][0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(running.api.get(&format!("/v1/uploads/{id}")).await.ok(200)["state"], "completed");
+    let file: serde_json::Value = serde_json::from_slice(&pasted.stdout).expect("JSON");
+    assert_eq!(file["size"], 18, "{file}");
+    let id = file["id"].as_str().expect("an id").to_owned();
     assert_eq!(running.api.download(&id).await.1, b"hello from a shell");
 
     let keys = folder.path().join("partita-data/embedded-s3-keys.json");
@@ -115,7 +121,7 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
     std::fs::write(folder.path().join("bad.toml"), b"lisen = '127.0.0.1:1'").expect("written");
     let any = ANY_PORT;
     #[rustfmt::skip]
-    let table: [(Environment, &[&str], &str); 9] = [
+    let table: [(Environment, &[&str], &str); 12] = [
         (&[("PARTITA_LISTEN", &taken), any[1]], &[], &taken),
         (&[any[0], ("PARTITA_EMBEDDED_S3_LISTEN", &taken)], &[], "embedded_s3.listen"),
         (&[any[0], any[1], ("PARTITA_DATA_DIR", "file/data")], &[], "file/data"),
@@ -125,6 +131,9 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
         (&any, &["--config", "nowhere.toml"], "nowhere.toml"),
         (&[any[0], any[1], ("PARTITA_DATABASE_URL", "postgres://me:hunter2@127.0.0.1:1/x")], &[], "database"),
         (&[any[0], any[1], ("PARTITA_PART_URL_TTL", "8d")], &["serve"], "part_url_ttl"),
+        (&[any[0], any[1], ("PARTITA_DATABASE_URL", "postgress://me:hunter2@db/x")], &[], "database_url"),
+        (&[any[0], any[1], ("PARTITA_DATABASE_URL", "postgres://me:hunter2@127.0.0.1:99999/x")], &[], "database"),
+        (&[any[0], any[1], ("PARTITA_DATABASE_URL", "postgres://me:hunter2/x@127.0.0.1:1/x")], &[], "database"),
     ];
     for (environment, arguments, word) in table {
         let (code, text) = refusal(folder.path(), environment, arguments).await;
@@ -144,7 +153,10 @@ async fn one_folder_is_served_by_one_process() {
     for verb in ["serve", "migrate"] {
         let (code, text) = refusal(folder.path(), &ANY_PORT, &[verb]).await;
         assert_eq!((code, text.trim_end().lines().count()), (Some(1), 1), "{text}");
-        assert!(text.contains("another partita is running on ./partita-data/partita.sqlite"), "{text}");
+        assert!(
+            text.contains("another partita is running on ") && text.contains("partita-data/partita.sqlite"),
+            "{text}"
+        );
     }
     let file = folder.path().join("partita-data/partita.sqlite");
     let url = format!("sqlite://{}", file.display());

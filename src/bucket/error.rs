@@ -9,7 +9,7 @@ pub enum Error {
     /// S3 has no such object or upload.
     #[error("S3 has no such thing ({code})")]
     NotFound {
-        /// S3's error code, or the status where there is none.
+        /// S3's error code.
         code: String,
     },
     /// S3 understood and said no; asking again changes nothing.
@@ -17,7 +17,7 @@ pub enum Error {
     Refused {
         /// HTTP status.
         status: u16,
-        /// S3's error code, or empty.
+        /// S3's error code.
         code: String,
     },
     /// No answer, half an answer, or one that says to come back later. What was asked may have been done.
@@ -55,10 +55,12 @@ impl<E: ProvideErrorMetadata> From<SdkError<E, HttpResponse>> for Error {
         if UNCLEAR.contains(&code.as_str()) || status == 429 || (500..=599).contains(&status) {
             return Error::Unavailable(format!("{status} {code}"));
         }
-        // A HEAD has no body and hence no code.
-        if matches!(code.as_str(), "NoSuchUpload" | "NoSuchKey" | "NotFound") || (status == 404 && code.is_empty()) {
-            return Error::NotFound { code: if code.is_empty() { "404".into() } else { code } };
+        match code.as_str() {
+            // Only a code makes it S3's own word: a gateway between, or half an answer, has none. (The SDK makes one up for a
+            // 404 without a body.)
+            "" | "NotFound" => Error::Unavailable(format!("{status} without a reason")),
+            "NoSuchUpload" | "NoSuchKey" => Error::NotFound { code },
+            _ => Error::Refused { status, code },
         }
-        Error::Refused { status, code }
     }
 }

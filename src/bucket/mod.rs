@@ -22,6 +22,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -371,10 +372,11 @@ impl Bucket {
             .key(&upload.key)
             .checksum_mode(ChecksumMode::Enabled)
             .set_expected_bucket_owner(self.expected_owner.clone());
-        let found = match request.send().await.map_err(Error::from) {
+        let found = match request.send().await {
             Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+            // The answer to a HEAD has no body, and so no code: its 404 is all that S3 can say.
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
         let (Some(etag), Some(size)) = (found.e_tag(), found.content_length()) else {
             return Err(Error::Unavailable("an object without ETag or size".into()));
@@ -537,11 +539,10 @@ struct SigningCredentials {
 impl SigningCredentials {
     async fn get(&self, now: DateTime<Utc>) -> Result<Credentials, Error> {
         let mut cached = self.cached.lock().await;
-        if let Some((credentials, fetched_at)) = &*cached {
-            let ends =
-                |by: TimeDelta| credentials.expiry().is_some_and(|expiry| DateTime::<Utc>::from(expiry) < now + by);
-            let just_asked = now < *fetched_at + CREDENTIALS_PAUSE;
-            if !ends(CREDENTIALS_FRESH) || (just_asked && !ends(CREDENTIALS_MARGIN)) {
+        if let Some((credentials, asked_at)) = &*cached {
+            let just_asked = now < *asked_at + CREDENTIALS_PAUSE;
+            let fresh = !ends_by(credentials, now + CREDENTIALS_FRESH);
+            if fresh || (just_asked && !ends_by(credentials, now + CREDENTIALS_MARGIN)) {
                 return Ok(credentials.clone());
             }
         }
@@ -552,10 +553,20 @@ impl SigningCredentials {
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "no credentials to sign with");
-                Err(Error::Unavailable("no credentials".into()))
+                match &mut *cached {
+                    Some((credentials, asked_at)) if !ends_by(credentials, now + CREDENTIALS_MARGIN) => {
+                        *asked_at = now;
+                        Ok(credentials.clone())
+                    }
+                    _ => Err(Error::Unavailable("no credentials".into())),
+                }
             }
         }
     }
+}
+
+fn ends_by(credentials: &Credentials, moment: DateTime<Utc>) -> bool {
+    credentials.expiry().is_some_and(|expiry| DateTime::<Utc>::from(expiry) < moment)
 }
 
 /// Stands where the AWS chain found no way to credentials.

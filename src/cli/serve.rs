@@ -75,11 +75,20 @@ fn welcome(app: &App, settings: &Settings) -> String {
         (None, Some(bucket)) => text += &format!("  Storage   bucket {bucket}\n"),
         (None, None) => {}
     }
-    // One part covers the file, and the upload completes by itself: the answer's one URL is all that is needed.
-    text += &format!(
-        "\n  Upload a file from a shell:\n\n    f=README.md; curl -sS -T \"$f\" \"$(curl -sS {base}/v1/uploads -H 'Content-Type: application/json' \\\n      \
-         -d \"{{\\\"filename\\\":\\\"$(basename \"$f\")\\\",\\\"size\\\":$(($(wc -c <\"$f\"))),\\\"autoComplete\\\":true,\\\"partSize\\\":5368709120}}\" \\\n      \
-         | grep -o '\"url\":\"[^\"]*' | cut -c8-)\" && curl -sS \"{base}/v1/uploads?limit=1\"\n\n",
-    );
-    text
+    text + &from_a_shell(&base)
+}
+
+/// One part covers the file, and the upload completes by itself once it is there: asking for the file notices.
+fn from_a_shell(base: &str) -> String {
+    format!(
+        r#"
+  Upload a file from a shell:
+
+    f=README.md; u=$(curl -sS {base}/v1/uploads -H 'Content-Type: application/json' \
+      -d "{{\"filename\":\"$(basename "$f")\",\"size\":$(($(wc -c <"$f"))),\"autoComplete\":true,\"partSize\":5368709120}}")
+    curl -sS -T "$f" "$(echo "$u" | grep -o '"url":"[^"]*' | cut -c8-)" &&
+      curl -sS "{base}/v1/files/$(echo "$u" | grep -o '"id":"[^"]*' | head -1 | cut -c7-)"
+
+"#
+    )
 }

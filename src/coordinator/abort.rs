@@ -87,7 +87,9 @@ impl Coordinator {
         }
         // A 204 is no proof of abort: S3 gives one for an upload that was completed.
         if let Some(found) = self.ours(upload, bucket.head(upload).await?) {
-            if upload.status != Status::Aborting(Ending::Fail(Failure::ChecksumMismatch)) {
+            let wrong = upload.status == Status::Aborting(Ending::Fail(Failure::ChecksumMismatch))
+                || upload.plan.size().is_some_and(|size| size != found.size);
+            if !wrong {
                 return Ok(Some(self.object(&found, false)));
             }
             bucket.delete(&upload.key, found.version_id.as_deref()).await?;

@@ -1,17 +1,18 @@
 //! Completing an upload: the delicate one. One completion in flight per upload, over all replicas; `completed` only with
 //! proof; every unclear outcome is resolved by asking S3, never by guessing.
 
+use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::error::refusal;
 use super::{Coordinator, Error, PartReport, Snapshot, to_the_end};
-use crate::bucket::{self, COMPLETE_TIMEOUT, FoundObject};
+use crate::bucket::{self, COMPLETE_TIMEOUT, FoundObject, ListedPart};
 use crate::store::{self, Lease};
 use crate::upload::{
-    Algorithm, Checksum, Ending, Failure, Invalid, LastProblem, MAX_PARTS, Owner, Part, PartSet, Plan, Status, Target,
-    Upload,
+    Algorithm, Checksum, Ending, Failure, Invalid, LastProblem, MAX_PARTS, Owner, PartSet, Plan, Status, Target, Upload,
 };
 
 /// After an unclear outcome nobody sends another completion for this long: S3 may still be at work on the last one.
@@ -46,7 +47,7 @@ const BLAMES_PARTS: [&str; 5] = ["InvalidPart", "InvalidPartOrder", "EntityTooSm
 /// S3's refusals that say that the bytes do not have the checksum that was sent along.
 const BLAMES_CHECKSUM: [&str; 3] = ["BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"];
 /// S3's refusals that say that something stands at the key.
-const BLAMES_KEY: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "412"];
+const BLAMES_KEY: [&str; 2] = ["PreconditionFailed", "ConditionalRequestConflict"];
 
 impl Coordinator {
     /// Completes the upload, or goes on with a completion that is not yet resolved. Waits for S3 for as long as the
@@ -57,17 +58,25 @@ impl Coordinator {
     /// [`Error::KeyExists`] (it fails), [`Error::Invalid`], and the refusals of an upload that is not open.
     pub async fn complete(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Completion, Error> {
         let (this, owner_of_task) = (self.clone(), owner.clone());
-        let work = to_the_end(async move { this.complete_to_the_end(&owner_of_task, id, request).await });
-        let upload = match tokio::time::timeout(self.0.rules.complete_wait, work).await {
-            Ok(outcome) => outcome?,
-            // The work goes on without us.
-            Err(_) => self.0.store.find(owner, id).await?,
+        let mut work = pin!(to_the_end(async move { this.complete_to_the_end(&owner_of_task, id, request).await }));
+        let upload = loop {
+            match tokio::time::timeout(self.0.rules.complete_wait, &mut work).await {
+                Ok(outcome) => break outcome?,
+                // S3 is at it: the work goes on without us. Before and after that it is never long.
+                Err(_) => {
+                    let upload = self.0.store.find(owner, id).await?;
+                    if matches!(upload.status, Status::Completing { .. }) {
+                        break upload;
+                    }
+                }
+            }
         };
         let snapshot = self.snapshot(upload).await?;
-        Ok(match snapshot.upload.status {
-            Status::Completed(_) => Completion::Done(snapshot),
-            _ => Completion::Running(snapshot),
-        })
+        match snapshot.upload.status {
+            Status::Completed(_) => Ok(Completion::Done(snapshot)),
+            Status::Completing { .. } => Ok(Completion::Running(snapshot)),
+            _ => Err(refusal(&snapshot.upload)),
+        }
     }
 
     async fn complete_to_the_end(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Upload, Error> {
@@ -76,52 +85,74 @@ impl Coordinator {
             Status::Completed(_) => Ok(upload),
             Status::Completing { .. } => self.go_on(upload).await,
             Status::Open if upload.expires_at > upload.seen_at => {
-                let target = target(&upload, &request)?;
-                if !request.parts.is_empty() {
-                    self.record_in(&upload, request.parts).await?;
-                }
-                self.gather(&upload, &target).await?;
-                match self.0.store.claim_completion(owner, id, &target, COMPLETE_LEASE).await {
-                    Ok(lease) => self.send(lease, target).await,
+                let target = self.target(&upload, &request)?;
+                match self.begin_completion(&upload, &target, request.parts).await {
                     // Another was faster: whatever it does, this call tells how far it is.
-                    Err(store::Error::Moved(moved)) => match &moved.status {
-                        Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
-                        _ => Err(refusal(&moved)),
-                    },
-                    Err(error) => Err(error.into()),
+                    Err(Error::NotOpen(_) | Error::AlreadyCompleted) => {
+                        let upload = self.0.store.find(owner, id).await?;
+                        match upload.status {
+                            Status::Completing { .. } | Status::Completed(_) => Ok(upload),
+                            _ => Err(refusal(&upload)),
+                        }
+                    }
+                    outcome => outcome,
                 }
             }
             _ => Err(refusal(&upload)),
         }
     }
 
-    /// Completes an upload that completes by itself, if S3 holds every part. Whatever goes wrong is no fault of the one who
-    /// only looked: the upload is returned as it is.
+    async fn begin_completion(
+        &self,
+        upload: &Upload,
+        target: &Target,
+        parts: Vec<PartReport>,
+    ) -> Result<Upload, Error> {
+        if !parts.is_empty() {
+            self.record_in(upload, parts).await?;
+        }
+        let gathered = self.gather(upload, target).await?;
+        let lease = self.0.store.claim_completion(&upload.owner, upload.id, target, COMPLETE_LEASE).await?;
+        match gathered {
+            Gathered::All => self.send(lease, target.clone()).await,
+            Gathered::UnknownToS3 => self.resolve(lease, target.clone(), None).await,
+        }
+    }
+
+    /// Completes an upload that completes by itself, if S3 holds every part, and goes on with one that is not resolved yet.
+    /// Whatever goes wrong, or takes long, is no fault of the one who only looked: the upload is returned as it is.
     pub(super) async fn complete_if_ready(&self, upload: Upload) -> Upload {
-        if !upload.auto_complete || upload.status != Status::Open || upload.expires_at <= upload.seen_at {
+        let waits = match upload.status {
+            Status::Open => upload.expires_at > upload.seen_at,
+            Status::Completing { .. } => true,
+            _ => false,
+        };
+        if !upload.auto_complete || !waits {
             return upload;
         }
-        match self.try_complete(&upload).await {
-            Ok(Some(completed)) => completed,
-            Ok(None) => upload,
-            Err(error) => {
-                tracing::warn!(upload_id = %upload.id, error = &error as &dyn std::error::Error, "an upload could not complete by itself yet");
+        let (this, looked_at) = (self.clone(), upload.clone());
+        let work = to_the_end(async move { this.try_complete(looked_at).await });
+        match tokio::time::timeout(self.0.rules.complete_wait, work).await {
+            Ok(Ok(upload)) => upload,
+            Err(_) => self.0.store.find(&upload.owner, upload.id).await.unwrap_or(upload),
+            Ok(Err(error)) => {
+                tracing::warn!(upload_id = %upload.id, %error, "an upload could not complete by itself yet");
                 self.0.store.find(&upload.owner, upload.id).await.unwrap_or(upload)
             }
         }
     }
 
-    async fn try_complete(&self, upload: &Upload) -> Result<Option<Upload>, Error> {
+    async fn try_complete(&self, upload: Upload) -> Result<Upload, Error> {
         if !self.0.store.may_ask(upload.id, ASK_PAUSE).await? {
-            return Ok(None);
+            return Ok(upload);
         }
-        self.sync_in(upload).await?;
-        if !self.missing(upload, upload.plan).await?.is_empty() {
-            return Ok(None);
+        if matches!(upload.status, Status::Completing { .. }) {
+            return self.go_on(upload).await;
         }
-        match self.complete(&upload.owner, upload.id, CompletionRequest::default()).await? {
-            Completion::Done(snapshot) | Completion::Running(snapshot) => Ok(Some(snapshot.upload)),
+        if self.sync_in(&upload).await? && !self.missing(&upload, upload.plan).await?.is_empty() {
+            return Ok(upload);
         }
+        self.complete_to_the_end(&upload.owner, upload.id, CompletionRequest::default()).await
     }
 
     async fn missing(&self, upload: &Upload, plan: Plan) -> Result<PartSet, Error> {
@@ -130,28 +161,34 @@ impl Coordinator {
     }
 
     /// Sees to it that the ledger knows all that a completion needs, asking S3 for what clients did not report.
-    async fn gather(&self, upload: &Upload, target: &Target) -> Result<(), Error> {
+    async fn gather(&self, upload: &Upload, target: &Target) -> Result<Gathered, Error> {
         let plan = Plan::stored(Some(target.size), upload.plan.part_size());
-        let count = plan.part_count().unwrap_or(MAX_PARTS);
-        if !self.lacks(upload, plan).await? {
-            return Ok(());
+        let is_stream = upload.plan.size().is_none();
+        // Of a stream only S3 knows how large its parts are.
+        if !is_stream && !self.lacks(upload, plan).await? {
+            return Ok(Gathered::All);
         }
-        self.sync_in(upload).await?;
-        if upload.plan.size().is_none() {
-            let surplus = self.0.store.part_numbers(upload.id).await?.into_iter().any(|number| number > count);
-            if surplus {
-                return Err(Invalid::SizeMismatch("parts were sent beyond this size").into());
-            }
+        if !self.sync_in(upload).await? {
+            return Ok(Gathered::UnknownToS3);
         }
         let missing = self.missing(upload, plan).await?;
-        if missing.is_empty() {
-            let composite = upload.part_checksum.is_some_and(|algorithm| !algorithm.is_full_object());
-            // S3 wants the checksum of each part repeated, and not every store tells what it has.
-            let untold = composite && self.lacks(upload, plan).await?;
-            return if untold { Err(Invalid::ChecksumRequired.into()) } else { Ok(()) };
+        if !missing.is_empty() {
+            self.0.store.note_problem(&upload.owner, upload.id, &LastProblem::PartsMissing(missing.clone())).await?;
+            return Err(Error::PartsMissing(missing));
         }
-        self.0.store.note_problem(&upload.owner, upload.id, &LastProblem::PartsMissing(missing.clone())).await?;
-        Err(Error::PartsMissing(missing))
+        if is_stream {
+            for part in self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await? {
+                if plan.part(part.number).ok().map(|slice| slice.size) != part.size {
+                    return Err(Invalid::SizeMismatch("the parts that S3 holds do not add up to this size").into());
+                }
+            }
+        }
+        let composite = upload.part_checksum.is_some_and(|algorithm| !algorithm.is_full_object());
+        if composite && self.lacks(upload, plan).await? {
+            // S3 wants the checksum of each part repeated, and not every store tells what it has.
+            return Err(Invalid::ChecksumRequired.into());
+        }
+        Ok(Gathered::All)
     }
 
     /// Whether the ledger lacks a part of the plan, has one beyond it, or lacks a checksum that S3 wants repeated.
@@ -191,7 +228,7 @@ impl Coordinator {
             Some(code) if BLAMES_CHECKSUM.contains(&code) && self.0.bucket.comparable(upload, &target).is_some() => {
                 self.fail(lease, Failure::ChecksumMismatch).await
             }
-            Some(code) if BLAMES_PARTS.contains(&code) => self.explain(lease, &parts, error).await,
+            Some(code) if BLAMES_PARTS.contains(&code) => self.explain(lease, error).await,
             _ => self.resolve(lease, target, Some(error)).await,
         }
     }
@@ -263,15 +300,22 @@ impl Coordinator {
             _ => true,
         };
         if is_open {
+            // A stream that turned out empty has no multipart upload any more to go back to.
+            let can_reopen = upload.s3_upload_id.is_none() || target.size > 0;
             return match refused {
                 // S3 has just said no, and holds the upload still: nothing happened, nothing will.
-                Some(error @ bucket::Error::Refused { .. }) => {
+                Some(error @ bucket::Error::Refused { .. }) if can_reopen => {
                     self.moved_or(self.0.store.reopen(lease, None).await)?;
                     Err(error.into())
                 }
+                // Some stores say so of an upload without parts.
+                Some(error @ bucket::Error::NotFound { .. }) if can_reopen => self.explain(lease, error).await,
                 Some(error) => self.leave_unclear(lease, &error.to_string()).await,
-                // The lease was taken over after its quiet time: send it again.
-                None => Box::pin(self.send(lease, target)).await,
+                // The lease was taken over after its quiet time: send it again, with all of the lease before us.
+                None => match self.0.store.renew_completion(lease, COMPLETE_LEASE).await {
+                    Ok(lease) => Box::pin(self.send(lease, target)).await,
+                    Err(error) => self.moved_or(Err(error)),
+                },
             };
         }
         match self.0.bucket.head(upload).await {
@@ -312,33 +356,47 @@ impl Coordinator {
     }
 
     /// S3 blames the parts: find out which, for the client to send them again.
-    async fn explain(&self, lease: Lease, recorded: &[Part], refused: bucket::Error) -> Result<Upload, Error> {
+    async fn explain(&self, lease: Lease, refused: bucket::Error) -> Result<Upload, Error> {
         let upload = lease.upload();
-        let Some(s3_upload_id) = &upload.s3_upload_id else {
-            return Err(refused.into());
-        };
+        let Some(s3_upload_id) = &upload.s3_upload_id else { return Err(refused.into()) };
+        let recorded = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
         let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,
             Err(_) => return self.leave_unclear(lease, &refused.to_string()).await,
         };
+        let mut by_number: HashMap<i32, Vec<ListedPart>> = HashMap::new();
+        for part in listed {
+            by_number.entry(part.number).or_default().push(part);
+        }
         let (mut missing, mut differing) = (Vec::new(), Vec::new());
         for part in recorded {
-            let mut same_number = listed.iter().filter(|listed| listed.number == part.number).peekable();
             let fits = |size: i64| part.size.is_none_or(|expected| expected == size);
-            if same_number.peek().is_none() {
-                missing.push(part.number);
-            } else if !same_number.any(|listed| listed.etag == part.etag && fits(listed.size)) {
-                differing.push(part.number);
+            match by_number.get(&part.number) {
+                None => missing.push(part.number),
+                Some(same) if !same.iter().any(|listed| listed.etag == part.etag && fits(listed.size)) => {
+                    differing.push(part.number);
+                }
+                Some(_) => {}
             }
         }
-        let problem = if !missing.is_empty() {
-            LastProblem::PartsMissing(missing.into_iter().collect())
-        } else if !differing.is_empty() {
-            LastProblem::PartsDiffer(differing.into_iter().collect())
-        } else {
-            // What S3 lists is what was sent: some stores refuse while a part is being sent again. Asking again helps.
-            self.moved_or(self.0.store.reopen(lease, None).await)?;
-            return Err(bucket::Error::Unavailable(refused.to_string()).into());
+        let problem = match (missing.is_empty(), differing.is_empty()) {
+            (false, _) => LastProblem::PartsMissing(missing.into_iter().collect()),
+            (true, false) => LastProblem::PartsDiffer(differing.into_iter().collect()),
+            // What S3 lists is what was sent.
+            (true, true) => {
+                return match refused.refusal() {
+                    // Some stores refuse while a part is being sent again: asking again helps.
+                    Some("InvalidPart") => {
+                        self.moved_or(self.0.store.reopen(lease, None).await)?;
+                        Err(bucket::Error::Unavailable(refused.to_string()).into())
+                    }
+                    Some(_) => {
+                        self.moved_or(self.0.store.reopen(lease, None).await)?;
+                        Err(refused.into())
+                    }
+                    None => self.leave_unclear(lease, &refused.to_string()).await,
+                };
+            }
         };
         self.reopen(lease, problem.clone()).await?;
         Err(match problem {
@@ -386,27 +444,41 @@ enum Verdict {
     Wrong,
 }
 
-/// What the completion is to prove.
-fn target(upload: &Upload, request: &CompletionRequest) -> Result<Target, Error> {
-    let size = match (upload.plan.size(), request.size) {
-        (Some(planned), Some(told)) if planned != told => {
-            return Err(Invalid::SizeMismatch("the upload was created with another size").into());
+enum Gathered {
+    /// The ledger knows every part.
+    All,
+    /// S3 does not know the upload: it was dropped, or completed already.
+    UnknownToS3,
+}
+
+impl Coordinator {
+    /// What the completion is to prove.
+    fn target(&self, upload: &Upload, request: &CompletionRequest) -> Result<Target, Error> {
+        let size = match (upload.plan.size(), request.size) {
+            (Some(planned), Some(told)) if planned != told => {
+                return Err(Invalid::SizeMismatch("the upload was created with another size").into());
+            }
+            (Some(size), _) => size,
+            (None, Some(size)) => size,
+            (None, None) => return Err(Invalid::Size("an upload of unknown size is completed with its size").into()),
+        };
+        if upload.plan.size().is_none() {
+            let max_size = self.0.bucket.capabilities().max_object_size;
+            Plan::new(Some(size), Some(upload.plan.part_size()), max_size).map_err(|refused| match refused {
+                Invalid::PartSize(_) => Invalid::Size("more than 10,000 parts of this upload's part size"),
+                refused => refused,
+            })?;
+            let fingerprint = upload.fingerprint.as_deref();
+            fingerprint.map_or(Ok(()), |fingerprint| crate::upload::check_fingerprint(fingerprint, Some(size)))?;
         }
-        (Some(size), _) => size,
-        (None, Some(size)) => size,
-        (None, None) => return Err(Invalid::Size("an upload of unknown size is completed with its size").into()),
-    };
-    if upload.plan.size().is_none() {
-        Plan::new(Some(size), Some(upload.plan.part_size()), i64::MAX)?;
-        let fingerprint = upload.fingerprint.as_deref();
-        fingerprint.map_or(Ok(()), |fingerprint| crate::upload::check_fingerprint(fingerprint, Some(size)))?;
+        let told =
+            request.checksum.clone().map(|(algorithm, value)| Checksum::of_file(&algorithm, value)).transpose()?;
+        let checksum = match (upload.checksum.clone(), told) {
+            (Some(created), Some(told)) if created != told => {
+                return Err(Invalid::Checksum("the upload was created with another checksum").into());
+            }
+            (created, told) => told.or(created),
+        };
+        Ok(Target { size, checksum })
     }
-    let told = request.checksum.clone().map(|(algorithm, value)| Checksum::of_file(&algorithm, value)).transpose()?;
-    let checksum = match (upload.checksum.clone(), told) {
-        (Some(created), Some(told)) if created != told => {
-            return Err(Invalid::Checksum("the upload was created with another checksum").into());
-        }
-        (created, told) => told.or(created),
-    };
-    Ok(Target { size, checksum })
 }

@@ -14,7 +14,7 @@ use crate::upload::{Algorithm, Checksum, Invalid, Owner, Plan, Status, Upload, c
 /// How long a creation may take before another may take it over: longer than S3 is given to answer.
 pub(super) const CREATE_LEASE: Duration = Duration::from_secs(60);
 /// Part URLs that come with the answer unless another count is asked for.
-const DEFAULT_PART_URLS: i64 = 100;
+pub const DEFAULT_PART_URLS: i64 = 100;
 /// The most part URLs that come with the answer.
 const MAX_PART_URLS: i64 = 1_000;
 /// The only preset there is.
@@ -83,7 +83,7 @@ impl Coordinator {
         let new = self.plan(owner, request)?;
         let this = self.clone();
         let (upload, replayed) = to_the_end(async move { this.begin(new, key).await }).await?;
-        let part_urls = self.first_part_urls(&upload, wanted).await?;
+        let (upload, part_urls) = self.first_part_urls(upload, wanted).await?;
         let snapshot = self.snapshot_with_missing(upload).await?;
         Ok(Creation { snapshot, part_urls, replayed })
     }
@@ -111,6 +111,11 @@ impl Coordinator {
         if request.part_urls.is_some_and(|wanted| !(0..=MAX_PART_URLS).contains(&wanted.count)) {
             let detail = "0 to 1,000 part URLs come with the answer";
             return Err(Invalid::Request { field: "partUrls.count".into(), detail }.into());
+        }
+        let streamed = request.part_urls.filter(|_| request.size.is_none() && part_checksum.is_none());
+        let max_size = self.0.bucket.capabilities().max_object_size;
+        if streamed.is_some_and(|wanted| wanted.count.saturating_mul(plan.part_size()) > max_size) {
+            return Err(Invalid::FileTooLarge { max_size }.into());
         }
         let id = Uuid::now_v7();
         Ok(NewUpload {
@@ -189,10 +194,14 @@ impl Coordinator {
         }
     }
 
-    async fn first_part_urls(&self, upload: &Upload, wanted: Option<PartUrlsRequest>) -> Result<Vec<PartUrl>, Error> {
+    async fn first_part_urls(
+        &self,
+        upload: Upload,
+        wanted: Option<PartUrlsRequest>,
+    ) -> Result<(Upload, Vec<PartUrl>), Error> {
         let is_open = matches!(upload.status, Status::Open) && upload.expires_at > upload.seen_at;
         if !is_open || upload.part_checksum.is_some() {
-            return Ok(Vec::new());
+            return Ok((upload, Vec::new()));
         }
         let count = match (wanted, upload.plan.part_count()) {
             (Some(wanted), Some(planned)) => wanted.count.min(planned.into()),
@@ -201,10 +210,10 @@ impl Coordinator {
             (None, None) => 0,
         };
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok((upload, Vec::new()));
         }
         let numbers = (1..=i32::try_from(count).unwrap_or(i32::MAX)).collect();
         let ttl = wanted.and_then(|wanted| wanted.ttl);
-        self.sign_parts(upload.clone(), &PartsRequest::Numbers(numbers), ttl).await
+        self.sign_parts(upload, &PartsRequest::Numbers(numbers), ttl).await
     }
 }

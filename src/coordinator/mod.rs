@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 pub use complete::{Completion, CompletionRequest};
-pub use create::{CreateRequest, Creation, PartUrlsRequest};
+pub use create::{CreateRequest, Creation, DEFAULT_PART_URLS, PartUrlsRequest};
 pub use error::Error;
 pub use files::{DownloadLink, DownloadRequest};
 pub use record::PartReport;

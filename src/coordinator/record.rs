@@ -95,29 +95,31 @@ impl Coordinator {
         self.snapshot_with_missing(upload).await
     }
 
-    pub(super) async fn sync_in(&self, upload: &Upload) -> Result<(), Error> {
+    /// Whether S3 knows the upload; if it does, the ledger is in line with it when this returns.
+    pub(super) async fn sync_in(&self, upload: &Upload) -> Result<bool, Error> {
         let Some(s3_upload_id) = &upload.s3_upload_id else {
-            return Ok(());
+            return Ok(true);
         };
         let listed_from = self.0.store.now().await?;
         let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,
             Err(bucket::Error::NotFound { code }) => {
-                // S3 has dropped it, or has completed it for somebody else. The next completion will find out.
+                // S3 has dropped it, or has completed it: a completion finds out which. Until then nothing is forgotten.
                 tracing::warn!(upload_id = %upload.id, code, "S3 does not know an open upload");
-                Vec::new()
+                return Ok(false);
             }
             Err(error) => return Err(error.into()),
         };
         let recorded = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
         let Reconciled { found, lost } = reconcile(upload, &recorded, &listed);
-        Ok(self.0.store.take_listing(&upload.owner, upload.id, listed_from, &found, &lost).await?)
+        self.0.store.take_listing(&upload.owner, upload.id, listed_from, &found, &lost).await?;
+        Ok(true)
     }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reconciled {
-    /// Listed without doubt, and not recorded, or recorded without its checksum.
+    /// Listed without doubt, and not recorded, or recorded without its size or checksum.
     found: Vec<Part>,
     /// Recorded, but not what S3 holds.
     lost: Vec<i32>,
@@ -139,8 +141,9 @@ fn reconcile(upload: &Upload, recorded: &[Part], listed: &[ListedPart]) -> Recon
         let listed = candidates.remove(&part.number).unwrap_or_default();
         match listed.iter().find(|candidate| candidate.etag == part.etag) {
             None => reconciled.lost.push(part.number),
-            Some(same) if part.checksum.is_none() && same.checksum.is_some() => {
-                reconciled.found.push(Part { checksum: same.checksum.clone(), ..part.clone() });
+            Some(same) if part.size != Some(same.size) || (part.checksum.is_none() && same.checksum.is_some()) => {
+                let checksum = part.checksum.clone().or(same.checksum.clone());
+                reconciled.found.push(Part { size: Some(same.size), checksum, ..part.clone() });
             }
             Some(_) => {}
         }

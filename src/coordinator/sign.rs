@@ -66,22 +66,26 @@ impl Coordinator {
         ttl: Option<Duration>,
     ) -> Result<Vec<PartUrl>, Error> {
         let upload = self.open_upload(owner, id).await?;
-        self.sign_parts(upload, &parts, ttl).await
+        Ok(self.sign_parts(upload, &parts, ttl).await?.1)
     }
 
+    /// The upload, kept alive for as long as the URLs live, and the URLs.
     pub(super) async fn sign_parts(
         &self,
         upload: Upload,
         parts: &PartsRequest,
         ttl: Option<Duration>,
-    ) -> Result<Vec<PartUrl>, Error> {
+    ) -> Result<(Upload, Vec<PartUrl>), Error> {
         let checked = self.check_parts(&upload, parts)?;
         let Some(s3_upload_id) = upload.s3_upload_id.clone() else {
-            return Ok(Vec::new());
+            return Ok((upload, Vec::new()));
         };
         // No URL outlives the upload's hard cap, which the database's clock tells; URLs are signed by ours.
         let wanted = TimeDelta::from_std(ttl.unwrap_or(self.0.rules.part_url_ttl)).unwrap_or(TimeDelta::MAX);
         let life = wanted.min(upload.hard_expires_at - upload.seen_at);
+        if life < TimeDelta::seconds(1) {
+            return Err(Error::Expired);
+        }
         let urls_expire_at = upload.seen_at + life;
         let upload = self.keep_alive(upload, Some(urls_expire_at)).await?;
         let now = self.0.clock.now();
@@ -92,7 +96,9 @@ impl Coordinator {
             let signed = sign(number, slice.size, checksum);
             PartUrl { number, url: signed.url, headers: signed.headers, slice, expires_at, expires_in_seconds }
         });
-        Ok(urls.collect())
+        let urls = urls.collect();
+        drop(sign);
+        Ok((upload, urls))
     }
 
     fn check_parts<'a>(&self, upload: &Upload, parts: &'a PartsRequest) -> Result<Vec<Checked<'a>>, Error> {

@@ -81,7 +81,7 @@ async fn pass(
 ) -> Response {
     let request_id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let cors = match origins.check(request.headers()) {
+    let cors = match origins.check(&request) {
         Ok(cors) => cors,
         Err(problem) => return finish(problem.into_response(), &request_id, &method, &path, methods),
     };
@@ -165,6 +165,7 @@ async fn ready(coordinator: Coordinator) -> poem::Result<Response> {
         Ok(json("{\"status\":\"ready\"}"))
     } else {
         Ok(Problem::new(Code::DatabaseUnavailable, "the database does not answer, or lacks a migration")
+            .retry_after(5)
             .into_response())
     }
 }

@@ -32,11 +32,17 @@ pub(super) struct Cors(HeaderValue);
 
 impl Origins {
     /// Whether this request may be served; `Some` if it comes from a page of another, allowed origin.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<Option<Cors>, Problem> {
+    pub(super) fn check(&self, request: &Request) -> Result<Option<Cors>, Problem> {
+        let headers = request.headers();
         let text =
             |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_ascii_lowercase);
         let refuse = |detail: &str| Problem::new(Code::ForbiddenOrigin, detail);
-        let Some(host) = text(header::HOST).filter(|host| self.serves(host)) else {
+        // HTTP/2 has no `Host`; there, and in a request to a proxy, the URL names the authority.
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        let single = headers.get_all(header::HOST).iter().count() <= 1;
+        let known = authority.as_ref().is_none_or(|authority| self.serves(authority));
+        let host = text(header::HOST).or(authority).filter(|host| single && known && self.serves(host));
+        let Some(host) = host else {
             return Err(refuse("this service is not known by that Host; see the setting allowed_hosts"));
         };
         if !headers.contains_key(header::ORIGIN) {

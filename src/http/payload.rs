@@ -1,6 +1,10 @@
 //! JSON in and out. The framework tells bad syntax, an unknown field and a wrong type apart no more than its validators
 //! know 422, and builds a tree of every answer; so bodies are read and written here, by serde.
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use poem::http::header;
 use poem::{IntoResponse, Request, RequestBody, Response};
@@ -9,13 +13,16 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponse, MetaRespo
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::problem::{Code, Problem};
 
 const JSON: &str = "application/json";
 /// How much of a body that is too large is taken in: a client that is still sending reads no answer.
 const MAX_SURPLUS: usize = 32 << 20;
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A request that is read from a JSON body.
 pub(super) trait FromBody: DeserializeOwned + Type {
@@ -54,7 +61,8 @@ impl<'a, T: FromBody> ApiExtractor<'a> for Body<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let raw = read(request, body, T::LIMIT).await?;
+        let late = |_| Problem::new(Code::MalformedJson, "the body did not arrive in time");
+        let raw = tokio::time::timeout(PATIENCE, read(request, body, T::LIMIT)).await.map_err(late)??;
         if let (true, Some(value)) = (raw.is_empty(), T::absent()) {
             return Ok(Body { value, raw });
         }
@@ -98,7 +106,7 @@ fn is_json(content_type: &str) -> bool {
 /// Reads JSON, telling its syntax, its fields and its types apart.
 fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(raw);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Fields(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         explain(&path, error.inner())
     })?;
@@ -133,9 +141,56 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
         return Problem::field(Code::InvalidRequest, &within(field), "stands there twice");
     }
     let place = if path == "." || path.is_empty() { "body" } else { path };
-    let expected =
-        text.rsplit_once(", expected ").map_or_else(|| text.to_owned(), |(_, wanted)| format!("expected {wanted}"));
+    let wanted = match text.rsplit_once("expected ").map_or(text, |(_, wanted)| wanted) {
+        "i32" | "i64" => "a whole number",
+        "a map" => "an object",
+        "a sequence" => "a list",
+        wanted => wanted,
+    };
+    let expected = format!("expected {wanted}");
     Problem::field(Code::InvalidRequest, place, &expected)
+}
+
+/// An object of JSON. A derived reader takes a list of the fields' values for an object, too.
+struct Fields<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+            type Value = Fields<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Fields)
+            }
+        }
+
+        deserializer.deserialize_map(Object(PhantomData))
+    }
+}
+
+/// For lists of objects.
+pub(super) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Vec::<Fields<T>>::deserialize(deserializer)?.into_iter().map(|Fields(item)| item).collect())
+}
+
+/// For lists of objects that may be absent but not `null`.
+pub(super) fn present_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    objects(deserializer).map(Some)
+}
+
+/// For objects that may be absent but not `null`.
+pub(super) fn present_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Fields::deserialize(deserializer).map(|Fields(value)| Some(value))
 }
 
 /// For fields that may be absent but not `null`, as the document says.

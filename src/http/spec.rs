@@ -121,7 +121,7 @@ fn problems(operation: &str) -> Vec<Code> {
             BODY,
             &[InvalidIdempotencyKey, PresetNotFound, IdempotencyInProgress, IdempotencyKeyReused, FileTooLarge],
             &[InvalidFilename, InvalidContentType, InvalidSize, InvalidPartSize, InvalidChecksum, InvalidMetadata],
-            &[InvalidFingerprint],
+            &[InvalidFingerprint, UploadAborted, UploadExpired],
         ],
         "listUploads" => &[ANY, LIST],
         "getUpload" => &[ANY, &[UploadNotFound]],
@@ -133,7 +133,7 @@ fn problems(operation: &str) -> Vec<Code> {
             NEEDS_OPEN,
             REPORT,
             &[PartsMissing, PartsDiffer, KeyExists, ChecksumMismatch, InvalidSize, InvalidPartSize, InvalidFingerprint],
-            &[BatchTooLarge, ChecksumRequired],
+            &[BatchTooLarge, ChecksumRequired, FileTooLarge],
         ],
         "signParts" => &[
             ANY,

@@ -17,7 +17,7 @@ use super::wire::{
 };
 use crate::coordinator::{Completion, Coordinator};
 use crate::store::{Filter, IdempotencyKey};
-use crate::upload::State;
+use crate::upload::{State, check_fingerprint};
 
 /// Has no state of its own, so that the document can be made without a database.
 pub(super) struct UploadsApi;
@@ -106,6 +106,9 @@ impl UploadsApi {
                     .ok_or_else(|| Problem::field(Code::InvalidRequest, "state", "there is no such state"))?,
             ),
         };
+        if fingerprint.0.as_deref().is_some_and(|fingerprint| check_fingerprint(fingerprint, None).is_err()) {
+            return Err(Problem::field(Code::InvalidRequest, "fingerprint", "not a fingerprint").into());
+        }
         let filter = Filter { state, fingerprint: fingerprint.0 };
         let (limit, before) = (self::limit(limit.0)?, position::<Uuid>(cursor.0.as_deref())?);
         // One more than asked for tells whether there is a next page.

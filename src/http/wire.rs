@@ -10,12 +10,12 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::payload::{FromBody, present};
+use super::payload::{FromBody, objects, present, present_object, present_objects};
 use super::problem::{Code, Problem};
 use crate::config::MAX_URL_TTL;
 use crate::coordinator::{
-    CompletionRequest, CreateRequest, Creation, DownloadLink, PartReport, PartRequest, PartUrlsRequest, PartsRequest,
-    Snapshot,
+    CompletionRequest, CreateRequest, Creation, DEFAULT_PART_URLS, DownloadLink, PartReport, PartRequest,
+    PartUrlsRequest, PartsRequest, Snapshot,
 };
 use crate::upload::{Invalid, LastProblem, PartSet, Status, Upload};
 use crate::{coordinator, upload};
@@ -114,7 +114,8 @@ pub(super) struct WireUpload {
     recorded_parts: i64,
     /// Bytes recorded so far
     recorded_bytes: i64,
-    /// The planned parts that are not recorded, such as `41-88`; in the answers of create, get and sync while it is open
+    /// The planned parts that are not recorded, such as `41-88`, empty when there is none; in the answers of create, get and
+    /// sync while it is open
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_parts: Option<String>,
     /// The client's checksum of the file
@@ -248,8 +249,9 @@ pub(super) struct UploadPage {
 #[oai(rename = "PartUrlsRequest", rename_all = "camelCase", skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct WirePartUrlsRequest {
-    /// How many, from part 1 on; 0 to 1,000
-    pub(super) count: i64,
+    /// How many, from part 1 on, 0 to 1,000; 100 when absent
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<i64>,
     /// How long they live, in seconds
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(super) ttl_seconds: Option<i64>,
@@ -281,7 +283,7 @@ pub(super) struct CreateUploadRequest {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(super) auto_complete: Option<bool>,
     /// The file's checksum, CRC64NVME
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object", skip_serializing_if = "Option::is_none")]
     pub(super) checksum: Option<WireChecksum>,
     /// `p1-<size>-<CRC64NVME, 16 hex digits, of the first, middle and last MiB>`, by which clients find the upload again
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -290,7 +292,7 @@ pub(super) struct CreateUploadRequest {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(super) metadata: Option<HashMap<String, String>>,
     /// The first part URLs wanted with the answer; 100 when absent
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object", skip_serializing_if = "Option::is_none")]
     pub(super) part_urls: Option<WirePartUrlsRequest>,
 }
 
@@ -301,9 +303,10 @@ impl TryFrom<CreateUploadRequest> for CreateRequest {
 
     fn try_from(request: CreateUploadRequest) -> Result<Self, Problem> {
         let part_urls = match request.part_urls {
-            Some(wanted) => {
-                Some(PartUrlsRequest { count: wanted.count, ttl: ttl("partUrls.ttlSeconds", wanted.ttl_seconds)? })
-            }
+            Some(wanted) => Some(PartUrlsRequest {
+                count: wanted.count.unwrap_or(DEFAULT_PART_URLS),
+                ttl: ttl("partUrls.ttlSeconds", wanted.ttl_seconds)?,
+            }),
             None => None,
         };
         Ok(CreateRequest {
@@ -402,7 +405,7 @@ pub(super) struct SignPartsRequest {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(super) parts: Option<String>,
     /// Parts, each with what is known of it
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_objects", skip_serializing_if = "Option::is_none")]
     pub(super) items: Option<Vec<SignPartsItem>>,
     /// How long the URLs live, in seconds
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -472,6 +475,7 @@ impl From<RecordPartsItem> for PartReport {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RecordPartsRequest {
     /// 1 to 10,000, each part once
+    #[serde(deserialize_with = "objects")]
     parts: Vec<RecordPartsItem>,
 }
 
@@ -566,13 +570,13 @@ pub(super) struct PartPage {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CompleteUploadRequest {
     /// Parts to record first, at most 10,000
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_objects", skip_serializing_if = "Option::is_none")]
     parts: Option<Vec<RecordPartsItem>>,
     /// Bytes of the file; needed when they were not known at its creation
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     size: Option<i64>,
     /// The file's checksum, CRC64NVME
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_object", skip_serializing_if = "Option::is_none")]
     checksum: Option<WireChecksum>,
 }
 

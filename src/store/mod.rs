@@ -55,6 +55,9 @@ pub enum Error {
         /// In what respect.
         what: &'static str,
     },
+    /// The URL leads to no database; it may hold a password, so its text is not repeated.
+    #[error("its URL cannot be read")]
+    Address,
     /// The database is away, full or overloaded. Nothing has changed, or the change was not confirmed.
     #[error("the database is unavailable")]
     Unavailable(#[source] DbErr),
@@ -65,7 +68,12 @@ pub enum Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        if is_transient(&error) { Error::Unavailable(error) } else { Error::Database(error) }
+        match &error {
+            DbErr::Conn(RuntimeErr::Internal(_)) => Error::Address,
+            DbErr::Conn(RuntimeErr::SqlxError(sqlx)) if matches!(**sqlx, SqlxError::Configuration(_)) => Error::Address,
+            _ if is_transient(&error) => Error::Unavailable(error),
+            _ => Error::Database(error),
+        }
     }
 }
 
@@ -75,7 +83,6 @@ fn is_transient(error: &DbErr) -> bool {
         DbErr::ConnectionAcquire(_) => return true,
         DbErr::Conn(RuntimeErr::SqlxError(sqlx)) | DbErr::Exec(RuntimeErr::SqlxError(sqlx)) => sqlx,
         DbErr::Query(RuntimeErr::SqlxError(sqlx)) => sqlx,
-        DbErr::Conn(_) => return true,
         _ => return false,
     };
     match &**sqlx {

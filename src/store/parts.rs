@@ -41,8 +41,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Takes in what S3 listed from `listed_from` on: records `found` where nothing is recorded by now, adds the checksum
-    /// where the same part is recorded without, and forgets each of `lost` unless it was recorded again since.
+    /// Takes in what S3 listed from `listed_from` on: records `found` where nothing is recorded by now, learns size and
+    /// checksum where the same part is recorded already, and forgets each of `lost` unless it was recorded again since.
     ///
     /// # Errors
     /// [`Error::Moved`] unless the upload is open and not yet expired; then nothing changes.
@@ -65,8 +65,9 @@ impl Store {
                 .await?;
         }
         let mut keep = OnConflict::columns([Column::UploadId, Column::PartNumber]);
-        keep.update_column(Column::Checksum)
-            .action_and_where(Expr::cust("parts.checksum IS NULL AND parts.etag = excluded.etag"));
+        keep.update_column(Column::Size)
+            .value(Column::Checksum, Expr::cust("COALESCE(parts.checksum, excluded.checksum)"))
+            .action_and_where(Expr::cust("parts.etag = excluded.etag"));
         insert(&transaction, &upload, found, &keep).await?;
         Ok(transaction.commit().await?)
     }
@@ -143,6 +144,9 @@ async fn insert(
     parts: &[Part],
     conflict: &OnConflict,
 ) -> Result<(), Error> {
+    // In one order always: two that write the same parts in different orders would wait for each other for ever.
+    let mut parts: Vec<&Part> = parts.iter().collect();
+    parts.sort_unstable_by_key(|part| part.number);
     for chunk in parts.chunks(CHUNK) {
         let rows = chunk.iter().map(|part| ActiveModel {
             upload_id: Set(upload.id),

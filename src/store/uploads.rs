@@ -227,11 +227,18 @@ impl Store {
     /// # Errors
     /// [`Error::Moved`] when the lease was taken over meanwhile.
     pub async fn refuse_creation(&self, lease: Lease) -> Result<Upload, Error> {
+        let transaction = self.begin().await?;
+        let update = self.to_aborting(&lease.0, Ending::Fail(Failure::CreateRefused));
+        let Some(model) = update.exec_with_returning(&transaction).await?.pop() else {
+            transaction.rollback().await?;
+            return Err(Error::Moved(Box::new(self.by_id(lease.0.id).await?)));
+        };
         idempotency_key::Entity::delete_many()
             .filter(idempotency_key::Column::UploadId.eq(lease.0.id))
-            .exec(&self.write)
+            .exec(&transaction)
             .await?;
-        self.abort(&lease.0, Ending::Fail(Failure::CreateRefused)).await
+        transaction.commit().await?;
+        Upload::try_from(Seen { seen_at: model.updated_at, model })
     }
 
     /// Moves the upload's end: to `idle_ttl` from now, and not before `urls_expire_at`, but never past its hard cap nor
@@ -341,22 +348,33 @@ impl Store {
         Ok(Lease(self.decide(seen.id, update).await?))
     }
 
+    /// Begins the lease anew, just before something is sent that takes all of it.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the lease was taken over meanwhile.
+    pub async fn renew_completion(&self, lease: Lease, ttl: Duration) -> Result<Lease, Error> {
+        Ok(Lease(self.decide(lease.0.id, self.hold_completion(&lease, ttl)).await?))
+    }
+
     /// Leaves a completion whose outcome is unclear: it stays `completing`, and nobody sends another for `quiet`, since the
     /// store may still be at work on the last one.
     ///
     /// # Errors
     /// [`Error::Moved`] when the lease was taken over meanwhile.
     pub async fn leave_unclear(&self, lease: Lease, quiet: Duration) -> Result<Upload, Error> {
-        let update = Entity::update_many()
+        let update = self.hold_completion(&lease, quiet).col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1));
+        self.decide(lease.0.id, update).await
+    }
+
+    fn hold_completion(&self, lease: &Lease, ttl: Duration) -> UpdateMany<Entity> {
+        Entity::update_many()
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
             .col_expr(Column::UpdatedAt, self.now_expr())
-            .col_expr(Column::LeaseUntil, self.in_expr(quiet))
-            .col_expr(Column::DueAt, self.in_expr(quiet))
-            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .col_expr(Column::LeaseUntil, self.in_expr(ttl))
+            .col_expr(Column::DueAt, self.in_expr(ttl))
             .filter(Column::Id.eq(lease.0.id))
             .filter(Column::State.eq(State::Completing.name()))
-            .filter(Column::Version.eq(lease.0.version));
-        self.decide(lease.0.id, update).await
+            .filter(Column::Version.eq(lease.0.version))
     }
 
     /// completing → open: S3 cleanly refused. `problem` says why, if it lies with the parts.
@@ -400,17 +418,19 @@ impl Store {
     /// # Errors
     /// [`Error::Moved`] when the row is no longer as `seen`.
     pub async fn abort(&self, seen: &Upload, ending: Ending) -> Result<Upload, Error> {
+        self.decide(seen.id, self.to_aborting(seen, ending)).await
+    }
+
+    fn to_aborting(&self, seen: &Upload, ending: Ending) -> UpdateMany<Entity> {
         let (reason, failure) = match ending {
             Ending::Abort(reason) => (Some(reason), None),
             Ending::Fail(failure) => (None, Some(failure)),
         };
-        let update = self
-            .enter(seen, State::Aborting)
+        self.enter(seen, State::Aborting)
             .col_expr(Column::LeaseUntil, null())
             .col_expr(Column::DueAt, self.now_expr())
             .col_expr(Column::AbortReason, Expr::value(reason.map(AbortReason::name)))
-            .col_expr(Column::Failure, Expr::value(failure.map(Failure::name)));
-        self.decide(seen.id, update).await
+            .col_expr(Column::Failure, Expr::value(failure.map(Failure::name)))
     }
 
     /// Puts off the next look at an upload that is being aborted.

@@ -15,8 +15,7 @@ const MAX_SLUG: usize = 100;
 pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Types that a browser may show in place: none of them can run script.
-const INLINE_TYPES: [&str; 15] = [
-    "application/pdf",
+const INLINE_TYPES: [&str; 14] = [
     "audio/aac",
     "audio/flac",
     "audio/mpeg",
