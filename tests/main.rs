@@ -9,6 +9,7 @@ mod files;
 mod idempotency;
 mod input;
 mod integrity;
+mod ledger;
 mod lifecycle;
 mod origins;
 mod outages;

@@ -194,10 +194,11 @@ function announce(text) {
 
 function curlLine() {
   return `f=photo.jpg  # up to 5 GiB, as a single part
-url=$(curl -s ${location.origin}/v1/uploads -H 'Content-Type: application/json' \\
+u=$(curl -s ${location.origin}/v1/uploads -H 'Content-Type: application/json' \\
   -d '{"filename": "'"$f"'", "size": '$(wc -c < "$f")', "autoComplete": true,
-       "partSize": 5368709120}' | grep -o '"url":"[^"]*' | cut -c8-)
-curl -T "$f" "$url"`;
+       "partSize": 5368709120}')
+curl -T "$f" "$(echo "$u" | grep -o '"url":"[^"]*' | cut -c8-)"
+curl ${location.origin}/v1/files/$(echo "$u" | grep -o '"id":"[^"]*' | head -1 | cut -c7-)`;
 }
 
 /** @param {string} id */

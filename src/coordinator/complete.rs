@@ -75,6 +75,12 @@ impl Coordinator {
         match snapshot.upload.status {
             Status::Completed(_) => Ok(Completion::Done(snapshot)),
             Status::Completing { .. } => Ok(Completion::Running(snapshot)),
+            // Another call's completion was refused, just now: this one's is, too.
+            Status::Open => Err(match snapshot.upload.last_problem {
+                Some(LastProblem::PartsMissing(parts)) => Error::PartsMissing(parts),
+                Some(LastProblem::PartsDiffer(parts)) => Error::PartsDiffer(parts),
+                None => bucket::Error::Unavailable("another completion was refused".into()).into(),
+            }),
             _ => Err(refusal(&snapshot.upload)),
         }
     }

@@ -34,8 +34,7 @@ pub fn document() -> Value {
     document["openapi"] = json!("3.0.3");
     document["info"]["description"] = json!(DESCRIPTION);
     document["info"]["license"] = json!({ "name": "MIT OR Apache-2.0", "url": "https://opensource.org/license/mit" });
-    document["info"]["contact"] =
-        json!({ "name": "The Partita contributors", "url": "https://github.com/partita/partita" });
+    document["info"]["contact"] = json!({ "name": "The Partita contributors" });
     document["servers"] = json!([{ "url": "/", "description": "This service" }]);
     document["security"] = json!([{ "bearer": [] }, {}]);
     document["components"]["securitySchemes"] = json!({ "bearer": {

@@ -274,7 +274,7 @@ impl Store {
             .col_expr(Column::UpdatedAt, self.now_expr())
             .filter(Column::Id.eq(id))
             .filter(self.is_alive(owner));
-        self.decide(id, update).await
+        self.decide_for(owner, id, update).await
     }
 
     /// Whether S3 may be asked about this upload: at most once in `pause`, over all replicas.
@@ -299,7 +299,7 @@ impl Store {
             .col_expr(Column::UpdatedAt, self.now_expr())
             .filter(Column::Id.eq(id))
             .filter(self.is_alive(owner));
-        self.decide(id, update).await
+        self.decide_for(owner, id, update).await
     }
 
     /// open → completing: of all that race for it, over all replicas, one wins.
@@ -328,7 +328,7 @@ impl Store {
             .filter(Column::Id.eq(id))
             .filter(Column::State.is_in(State::Completing.predecessors().map(State::name)))
             .filter(self.is_alive(owner));
-        Ok(Lease(self.decide(id, update).await?))
+        Ok(Lease(self.decide_for(owner, id, update).await?))
     }
 
     /// Takes over a completion whose lease has ended.
@@ -490,6 +490,14 @@ impl Store {
         match update.exec_with_returning(&self.write).await?.pop() {
             Some(model) => Upload::try_from(Seen { seen_at: model.updated_at, model }),
             None => Err(Error::Moved(Box::new(self.by_id(id).await?))),
+        }
+    }
+
+    /// The same for a client: another owner's upload is not even told to be elsewhere.
+    async fn decide_for(&self, owner: &Owner, id: Uuid, update: UpdateMany<Entity>) -> Result<Upload, Error> {
+        match self.decide(id, update).await {
+            Err(Error::Moved(upload)) if upload.owner != *owner => Err(Error::NotFound),
+            outcome => outcome,
         }
     }
 
