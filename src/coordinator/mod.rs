@@ -7,6 +7,7 @@ mod create;
 mod error;
 mod files;
 mod record;
+mod resolve;
 mod sign;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! HTTP: the only module that knows poem. Routes, and what every request passes on its way in and out.
 
+mod examples;
 mod files;
 mod origin;
 mod payload;

@@ -5,6 +5,7 @@
 //! After a crash the ledger holds all that a method has returned `Ok` for (SQLite: WAL with synchronous FULL;
 //! PostgreSQL: as `synchronous_commit` says, `on` by default).
 
+mod creation;
 mod entity;
 mod parts;
 mod row;
@@ -20,8 +21,9 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+pub use creation::{Created, IdempotencyKey, NewUpload};
 pub use parts::Tally;
-pub use uploads::{Created, Filter, IdempotencyKey, Lease, NewUpload};
+pub use uploads::{Filter, Lease};
 
 use crate::clock::Clock;
 use crate::upload::Upload;
