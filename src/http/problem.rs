@@ -14,7 +14,7 @@ macro_rules! codes {
     ($($variant:ident $code:literal $status:literal $title:literal,)+) => {
         /// What went wrong, for machines: stable, never renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum Code { $(#[doc = $title] $variant,)+ }
+        pub(in crate::http) enum Code { $(#[doc = $title] $variant,)+ }
 
         impl Code {
             /// Every code, by status.

@@ -1,0 +1,67 @@
+//! The shapes on the wire, and how they come from the domain. Absent is absent, never `null`; numbers are signed.
+
+mod files;
+mod parts;
+mod uploads;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+pub(super) use files::{WireDownloadUrl, WireFile};
+pub(super) use parts::{
+    PartPage, RecordPartRequest, RecordPartsRequest, SignPartsRequest, SignPartsResponse, WirePart,
+};
+pub(super) use uploads::{CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, UploadPage, WireUpload};
+
+use super::problem::{Code, Problem};
+use crate::config::MAX_URL_TTL;
+use crate::upload::Invalid;
+
+/// A number of seconds as a URL's life.
+pub(super) fn ttl(field: &str, seconds: Option<i64>) -> Result<Option<Duration>, Problem> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    match u64::try_from(seconds).map(Duration::from_secs) {
+        Ok(ttl) if ttl >= Duration::from_secs(1) && ttl <= MAX_URL_TTL => Ok(Some(ttl)),
+        _ => Err(Problem::field(Code::InvalidRequest, field, "1 second to 7 days")),
+    }
+}
+
+/// The length of a page.
+pub(super) fn limit(asked: Option<i64>) -> Result<u64, Problem> {
+    match asked {
+        None => Ok(100),
+        Some(limit @ 1..=1_000) => Ok(limit.unsigned_abs()),
+        Some(_) => Err(Problem::field(Code::InvalidRequest, "limit", "1 to 1,000")),
+    }
+}
+
+/// A cursor that carries `position`; opaque to clients.
+pub(super) fn cursor(position: &str) -> String {
+    URL_SAFE_NO_PAD.encode(position)
+}
+
+/// The position that a cursor carries.
+pub(super) fn position<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match text.and_then(|text| text.parse().ok()) {
+        Some(position) => Ok(Some(position)),
+        None => Err(Problem::new(Code::InvalidCursor, "give the nextCursor of an answer, unchanged")),
+    }
+}
+
+/// The id in a path. One that is none is the id of nothing.
+pub(super) fn id(text: &str) -> Uuid {
+    // Only the form in which ids are given, so that every upload has one path.
+    let parsed = Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
+    parsed.unwrap_or(Uuid::nil())
+}
+
+impl From<Invalid> for poem::Error {
+    fn from(invalid: Invalid) -> Self {
+        Problem::from(invalid).into()
+    }
+}
