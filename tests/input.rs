@@ -197,6 +197,7 @@ async fn unknown_and_malformed_ids_are_the_same_answer(service: Service) {
         "..",
         "%00",
         "%2f",
+        "%ff",
         &id.to_uppercase(),
         &id.replace('-', ""),
     ] {

@@ -12,6 +12,7 @@ mod web;
 mod wire;
 
 use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get};
 use poem_openapi::OpenApiService;
@@ -21,7 +22,7 @@ pub use origin::Origins;
 pub use serve::serve;
 pub use spec::document;
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Error};
 use crate::upload::Owner;
 use files::FilesApi;
 use problem::{Code, Problem};
@@ -90,6 +91,8 @@ async fn pass(
         preflight
     } else if path.starts_with("/v1/") && !path.ends_with("/download") && !accepts_json(&request) {
         Problem::new(Code::NotAcceptable, "answers are application/json and application/problem+json").into_response()
+    } else if percent_decode_str(&path).decode_utf8().is_err() {
+        unreadable(&path).into_response()
     } else {
         // A panic is a fault of ours, and one request's alone.
         match std::panic::AssertUnwindSafe(endpoint.get_response(request)).catch_unwind().await {
@@ -130,6 +133,17 @@ fn finish(mut response: Response, request_id: &str, method: &Method, path: &str,
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// What is not text names nothing: the same answer as for an id that nobody gave.
+fn unreadable(path: &str) -> Problem {
+    if path.starts_with("/v1/uploads/") {
+        Error::UploadNotFound.into()
+    } else if path.starts_with("/v1/files/") {
+        Error::FileNotFound.into()
+    } else {
+        Problem::new(Code::RouteNotFound, "there is nothing at this path")
+    }
 }
 
 /// The client's own id for the request, if it is a sound one, so that logs on both sides meet.

@@ -142,12 +142,7 @@ impl Problem {
             return Problem::field(Code::InvalidRequest, error.name, "not a value of the right type");
         }
         if let Some(error) = error.downcast_ref::<ParsePathError>() {
-            // An id that cannot be read is the id of nothing.
-            return match error.name {
-                "upload_id" => Error::UploadNotFound.into(),
-                "file_id" => Error::FileNotFound.into(),
-                name => Problem::field(Code::InvalidRequest, name, "not a value of the right type"),
-            };
+            return Problem::field(Code::InvalidRequest, error.name, "not a value of the right type");
         }
         if error.is::<ContentTypeError>() {
             return Problem::new(Code::UnsupportedMediaType, "send application/json");
