@@ -1,30 +1,13 @@
 //! Checksums: of parts, signed and enforced by S3; of the whole file, compared at completion.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::{MIB, Service, file, on_both_databases};
+use crate::support::{MIB, Service, crc64nvme, file, on_both_databases, part_checksum};
 
 on_both_databases! {
     a_file_with_the_right_checksum_is_verified
     a_file_with_a_wrong_checksum_is_never_completed
     parts_with_checksums_are_enforced_by_s3
-}
-
-fn crc64nvme(bytes: &[u8]) -> String {
-    STANDARD.encode(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
-}
-
-fn part_checksum(algorithm: &str, bytes: &[u8]) -> String {
-    match algorithm {
-        "CRC64NVME" => crc64nvme(bytes),
-        "CRC32C" => {
-            STANDARD.encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes())
-        }
-        _ => STANDARD.encode(Sha256::digest(bytes)),
-    }
 }
 
 async fn a_file_with_the_right_checksum_is_verified(service: Service) {

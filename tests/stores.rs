@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::process::{Running, start};
-use crate::support::{MIB, file, needed, new_database};
+use crate::support::{MIB, crc64nvme, file, needed, new_database, part_checksum};
 
 struct OnSeaweedfs {
     running: Running,
@@ -41,9 +39,8 @@ async fn on_seaweedfs(store: &str) -> OnSeaweedfs {
     OnSeaweedfs { running: start(folder.path(), &environment).await, _folder: folder }
 }
 
-fn crc64nvme(bytes: &[u8]) -> Value {
-    let value = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes();
-    json!({ "algorithm": "CRC64NVME", "value": STANDARD.encode(value) })
+fn file_checksum(bytes: &[u8]) -> Value {
+    json!({ "algorithm": "CRC64NVME", "value": crc64nvme(bytes) })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +50,7 @@ async fn an_upload_goes_from_create_to_download_on_seaweedfs() {
     let bytes = file(20 * MIB + 5);
     let body = json!({
         "filename": "Süd.mov", "size": bytes.len(), "contentType": "video/quicktime", "metadata": { "album": "Süd" },
-        "checksum": crc64nvme(&bytes),
+        "checksum": file_checksum(&bytes),
     });
     let (id, _, urls) = api.create(body).await;
     api.put_parts(&urls, &bytes).await;
@@ -65,7 +62,7 @@ async fn an_upload_goes_from_create_to_download_on_seaweedfs() {
     assert_eq!(headers["content-type"], "video/quicktime");
     assert!(headers["content-disposition"].contains("filename*=UTF-8''S%C3%BCd.mov"));
 
-    let wrong = json!({ "filename": "x", "size": bytes.len(), "checksum": crc64nvme(b"other") });
+    let wrong = json!({ "filename": "x", "size": bytes.len(), "checksum": file_checksum(b"other") });
     let (id, _, urls) = api.create(wrong).await;
     api.put_parts(&urls, &bytes).await;
     api.complete(&id, None).await.problem(422, "checksum-mismatch");
@@ -152,14 +149,7 @@ async fn seaweedfs_refuses_whatever_was_not_signed() {
 
     for algorithm in ["CRC64NVME", "CRC32C", "SHA256"] {
         let (id, ..) = api.create(json!({ "filename": "x", "size": 5, "partChecksum": algorithm })).await;
-        let value = match algorithm {
-            "CRC64NVME" => crc64nvme(b"hello")["value"].clone(),
-            "CRC32C" => json!(
-                STANDARD
-                    .encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, b"hello") as u32).to_be_bytes())
-            ),
-            _ => json!(STANDARD.encode(<sha2::Sha256 as sha2::Digest>::digest(b"hello"))),
-        };
+        let value = part_checksum(algorithm, b"hello");
         let items = json!({ "items": [{ "partNumber": 1, "checksum": value }] });
         let signed = api.post(&format!("/v1/uploads/{id}/part-urls"), items).await.ok(200);
         assert!(
@@ -192,7 +182,7 @@ async fn a_store_of_unknown_kind_is_taken_at_its_least() {
     let api = &service.running.api;
     let bytes = file(9 * MIB);
     let (id, _, urls) =
-        api.create(json!({ "filename": "x", "size": bytes.len(), "checksum": crc64nvme(b"other") })).await;
+        api.create(json!({ "filename": "x", "size": bytes.len(), "checksum": file_checksum(b"other") })).await;
     api.put_parts(&urls, &bytes).await;
     let completed = api.complete(&id, None).await.ok(200);
     assert!(

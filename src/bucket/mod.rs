@@ -83,6 +83,13 @@ pub struct FoundObject {
     pub checksum: Option<Checksum>,
 }
 
+impl FoundObject {
+    /// Whether its metadata says that it is this upload's. Clients cannot forge that: S3 refuses headers that were not signed.
+    pub fn is_of(&self, upload: &Upload) -> bool {
+        self.upload_id.as_deref() == Some(upload.id.to_string().as_str())
+    }
+}
+
 impl Bucket {
     /// The bucket of these settings, with credentials by the AWS chain.
     pub async fn connect(settings: &S3, name: &str) -> Bucket {

@@ -86,14 +86,14 @@ impl Coordinator {
             }
         }
         // A 204 is no proof of abort: S3 gives one for an upload that was completed.
-        if let Some(found) = self.ours(upload, bucket.head(upload).await?) {
+        if let Some(found) = bucket.head(upload).await?.filter(|found| found.is_of(upload)) {
             let wrong = upload.status == Status::Aborting(Ending::Fail(Failure::ChecksumMismatch))
                 || upload.plan.size().is_some_and(|size| size != found.size);
             if !wrong {
                 return Ok(Some(self.object(&found, false)));
             }
             bucket.delete(&upload.key, found.version_id.as_deref()).await?;
-            if self.ours(upload, bucket.head(upload).await?).is_some() {
+            if bucket.head(upload).await?.is_some_and(|found| found.is_of(upload)) {
                 return Err(bucket::Error::Unavailable("a deleted object is still there".into()));
             }
         }
@@ -105,12 +105,6 @@ impl Coordinator {
             }
         }
         Ok(None)
-    }
-
-    /// The object, if its metadata says that it is this upload's. Clients cannot forge that: S3 refuses headers that were
-    /// not signed.
-    pub(super) fn ours(&self, upload: &Upload, found: Option<FoundObject>) -> Option<FoundObject> {
-        found.filter(|found| found.upload_id.as_deref() == Some(upload.id.to_string().as_str()))
     }
 
     pub(super) fn object(&self, found: &FoundObject, verified: bool) -> Object {

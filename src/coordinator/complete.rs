@@ -225,16 +225,7 @@ impl Coordinator {
             _ => self.resolve(lease, target, Some(error)).await,
         }
     }
-}
 
-enum Gathered {
-    /// The ledger knows every part.
-    All,
-    /// S3 does not know the upload: it was dropped, or completed already.
-    UnknownToS3,
-}
-
-impl Coordinator {
     /// What the completion is to prove.
     fn target(&self, upload: &Upload, request: &CompletionRequest) -> Result<Target, Error> {
         let size = match (upload.plan.size(), request.size) {
@@ -264,4 +255,11 @@ impl Coordinator {
         };
         Ok(Target { size, checksum })
     }
+}
+
+enum Gathered {
+    /// The ledger knows every part.
+    All,
+    /// S3 does not know the upload: it was dropped, or completed already.
+    UnknownToS3,
 }

@@ -29,7 +29,7 @@ impl Coordinator {
             return Ok(upload);
         };
         let found = match self.0.bucket.head(&upload).await {
-            Ok(found) => self.ours(&upload, found),
+            Ok(found) => found.filter(|found| found.is_of(&upload)),
             Err(error) => {
                 tracing::warn!(upload_id = %upload.id, %error, "a completion is not resolved yet");
                 return Ok(upload);
@@ -72,9 +72,7 @@ impl Coordinator {
             Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
         };
         let foreign = match found {
-            Some(found) if self.ours(upload, Some(found.clone())).is_some() => {
-                return self.settle(lease, &target, found).await;
-            }
+            Some(found) if found.is_of(upload) => return self.settle(lease, &target, found).await,
             found => found.is_some(),
         };
         let code = refused.as_ref().and_then(bucket::Error::refusal);
@@ -113,10 +111,7 @@ impl Coordinator {
             };
         }
         match self.0.bucket.head(upload).await {
-            Ok(Some(found)) if self.ours(upload, Some(found.clone())).is_some() => {
-                self.settle(lease, &target, found).await
-            }
-            Ok(Some(_)) => self.fail(lease, Failure::KeyTaken).await,
+            Ok(Some(found)) => self.settle(lease, &target, found).await,
             Ok(None) => self.fail(lease, Failure::UploadVanished).await,
             Err(error) => self.leave_unclear(lease, &error.to_string()).await,
         }
@@ -125,7 +120,7 @@ impl Coordinator {
     /// Something stands at the key: completed, if it is ours and as it should be.
     async fn settle(&self, lease: Lease, target: &Target, found: FoundObject) -> Result<Upload, Error> {
         let upload = lease.upload();
-        if self.ours(upload, Some(found.clone())).is_none() {
+        if !found.is_of(upload) {
             return self.fail(lease, Failure::KeyTaken).await;
         }
         match self.judge(upload, target, &found) {

@@ -8,11 +8,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use partita::app::App;
 use partita::config::Settings;
 use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 pub(crate) use contract::check;
@@ -271,6 +274,22 @@ impl Api {
         };
         let headers = response.headers().iter().map(header).collect();
         (headers, response.bytes().await.expect("the file").to_vec())
+    }
+}
+
+/// The CRC64NVME of these bytes, as S3 writes it.
+pub(crate) fn crc64nvme(bytes: &[u8]) -> String {
+    STANDARD.encode(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
+}
+
+/// The checksum of these bytes in this algorithm of part checksums, as S3 writes it.
+pub(crate) fn part_checksum(algorithm: &str, bytes: &[u8]) -> String {
+    match algorithm {
+        "CRC64NVME" => crc64nvme(bytes),
+        "CRC32C" => {
+            STANDARD.encode((crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes())
+        }
+        _ => STANDARD.encode(Sha256::digest(bytes)),
     }
 }
 
