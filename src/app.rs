@@ -4,6 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use embedded_s3::{CorsRule, Credentials};
 use futures_util::future::BoxFuture;
@@ -16,9 +19,14 @@ use tokio::task::JoinHandle;
 use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::{S3, Settings};
-use crate::coordinator::{Coordinator, Rules};
+use crate::coordinator::{self, Coordinator, Rules};
 use crate::http::{self, Origins, Site};
 use crate::store::{self, Store};
+use crate::sweeper::{self, Swept};
+use crate::telemetry::Metrics;
+
+/// How long work in flight is given when the service stops; what is left then is gone on with by whoever sweeps next.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// The bucket of the embedded S3.
 const EMBEDDED_BUCKET: &str = "partita";
@@ -76,8 +84,11 @@ pub struct App {
     /// Moves its time, in tests.
     pub clock: Clock,
     store: Store,
-    /// In the order in which they stop: requests in flight may still need S3, so the service goes first.
-    running: Vec<Running>,
+    coordinator: Coordinator,
+    draining: Arc<AtomicBool>,
+    service: Running,
+    sweeper: Running,
+    embedded: Option<EmbeddedS3>,
     _lock: Option<File>,
 }
 
@@ -99,9 +110,31 @@ impl Running {
         let task = tokio::spawn(serve(Box::pin(stopped))?);
         Ok(Running { stop, task })
     }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if self.task.await.is_err() {
+            tracing::error!("a server ended in a panic");
+        }
+    }
 }
 
 type Stopped = BoxFuture<'static, ()>;
+
+/// The S3 inside this process.
+#[derive(Debug)]
+pub struct EmbeddedS3 {
+    /// Where it listens.
+    pub address: SocketAddr,
+    running: Running,
+}
+
+impl EmbeddedS3 {
+    /// Answers what is in flight and ends.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}
 
 impl App {
     /// Starts everything that the settings ask for; when it returns, requests are served.
@@ -109,6 +142,19 @@ impl App {
     /// # Errors
     /// Each tells in one line what is wrong; then nothing runs.
     pub async fn start(settings: &Settings) -> Result<App, StartError> {
+        App::start_on(settings, None).await
+    }
+
+    /// As [`App::start`], on a bucket that is reached already, whatever the settings say of it.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_with(settings: &Settings, bucket: Bucket) -> Result<App, StartError> {
+        App::start_on(settings, Some(bucket)).await
+    }
+
+    async fn start_on(settings: &Settings, bucket: Option<Bucket>) -> Result<App, StartError> {
+        let metrics = Metrics::start();
         let clock = Clock::default();
         let listener = listen(settings.listen, "listen").await?;
         let address = local_address(&listener, settings.listen, "listen")?;
@@ -119,18 +165,25 @@ impl App {
         } else if !store.is_ready().await? {
             return Err(StartError::NotMigrated);
         }
-        let (bucket, embedded) = match &settings.s3.bucket {
-            Some(name) => (Bucket::connect(&settings.s3, name).await, None),
-            None => {
-                let (bucket, address, running) = start_embedded_s3(settings, address).await?;
-                (bucket, Some((address, running)))
+        let (bucket, embedded) = match (bucket, &settings.s3.bucket) {
+            (Some(bucket), _) => (bucket, None),
+            (None, Some(name)) => (Bucket::connect(&settings.s3, name).await, None),
+            (None, None) => {
+                let (bucket, embedded) =
+                    start_embedded_s3(settings, settings.embedded_s3.listen, Some(address)).await?;
+                (bucket, Some(embedded))
             }
         };
+        let storage_origin = bucket.public_origin().to_owned();
+        let coordinator = Coordinator::new(store.clone(), bucket, clock.clone(), Rules::from(settings));
+        let draining = Arc::new(AtomicBool::new(false));
         let site = Site {
-            storage_origin: bucket.public_origin().to_owned(),
-            coordinator: Coordinator::new(store.clone(), bucket, clock.clone(), Rules::from(settings)),
+            storage_origin,
+            coordinator: coordinator.clone(),
             origins: Origins::from(settings),
             demo: settings.serves_demo(),
+            metrics,
+            draining: draining.clone(),
         };
         let service = Running::start(|stopped| -> Result<_, StartError> {
             let unheard = |reason| StartError::Listen { address, setting: "listen", reason };
@@ -141,18 +194,34 @@ impl App {
                 }
             }))
         })?;
-        let embedded_s3 = embedded.as_ref().map(|(address, _)| *address);
-        let running = std::iter::once(service).chain(embedded.map(|(_, running)| running)).collect();
-        Ok(App { address, embedded_s3, clock, store, running, _lock: lock })
+        let (swept, interval) = (coordinator.clone(), settings.sweep_interval);
+        let sweeper = Running::start(|stopped| -> Result<_, StartError> {
+            Ok(Box::pin(sweeper::run(swept, interval, stopped)))
+        })?;
+        let embedded_s3 = embedded.as_ref().map(|embedded| embedded.address);
+        Ok(App { address, embedded_s3, clock, store, coordinator, draining, service, sweeper, embedded, _lock: lock })
     }
 
-    /// Takes no more requests, answers those in flight, closes the database.
+    /// Settles all that is due, at once rather than at the sweeper's next turn.
+    ///
+    /// # Errors
+    /// When the ledger does not answer, or is not to be trusted.
+    pub async fn sweep(&self) -> Result<Swept, coordinator::Error> {
+        sweeper::sweep(&self.coordinator).await
+    }
+
+    /// Is not ready any more, takes no more requests, answers those in flight, finishes what they began, closes the
+    /// database: within half a minute.
     pub async fn stop(self) {
-        for Running { stop, task } in self.running {
-            stop.send_replace(true);
-            if task.await.is_err() {
-                tracing::error!("a server ended in a panic");
-            }
+        let deadline = Instant::now() + DRAIN;
+        self.draining.store(true, Ordering::Relaxed);
+        self.sweeper.stop().await;
+        self.service.stop().await;
+        if !self.coordinator.drain(deadline.saturating_duration_since(Instant::now())).await {
+            tracing::warn!("work in flight is left to the next sweep");
+        }
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
         }
         self.store.close().await;
     }
@@ -164,6 +233,40 @@ impl App {
 /// [`StartError::Database`] when it does not answer.
 pub async fn open_store(settings: &Settings, clock: Clock) -> Result<Store, StartError> {
     Ok(Store::connect(&settings.database_url(), clock).await?)
+}
+
+/// The bucket that the settings name, for a verb that runs beside the service or without it. The embedded S3 is started
+/// for it, unless a running service has it already; then that one is used.
+///
+/// # Errors
+/// When the embedded S3 can be neither started nor found.
+pub async fn open_bucket(settings: &Settings) -> Result<(Bucket, Option<EmbeddedS3>), StartError> {
+    if let Some(name) = &settings.s3.bucket {
+        return Ok((Bucket::connect(&settings.s3, name).await, None));
+    }
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    match start_embedded_s3(settings, any_port, None).await {
+        Ok((bucket, embedded)) => Ok((bucket, Some(embedded))),
+        Err(StartError::Locked(_)) => {
+            let unusable = |reason| StartError::Folder { folder: settings.data_dir.clone(), reason };
+            let keys = Keys::of(settings).map_err(unusable)?;
+            Ok((embedded_bucket(settings, settings.embedded_s3.listen, &keys), None))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The coordinator that the settings make, without a service around it.
+///
+/// # Errors
+/// When the database or the bucket cannot be opened, or the database is not up to date.
+pub async fn open_coordinator(settings: &Settings) -> Result<(Coordinator, Option<EmbeddedS3>), StartError> {
+    let store = open_store(settings, Clock::default()).await?;
+    if !store.is_ready().await? {
+        return Err(StartError::NotMigrated);
+    }
+    let (bucket, embedded) = open_bucket(settings).await?;
+    Ok((Coordinator::new(store, bucket, Clock::default(), Rules::from(settings)), embedded))
 }
 
 /// Takes the SQLite file for this process alone, until the returned file is dropped; `None` on PostgreSQL, which any number
@@ -198,13 +301,15 @@ fn local_address(listener: &TcpListener, asked: SocketAddr, setting: &'static st
     listener.local_addr().map_err(|reason| StartError::Listen { address: asked, setting, reason })
 }
 
+/// Starts it at `wanted`; pages of `service` may talk to it from then on.
 async fn start_embedded_s3(
     settings: &Settings,
-    service: SocketAddr,
-) -> Result<(Bucket, SocketAddr, Running), StartError> {
+    wanted: SocketAddr,
+    service: Option<SocketAddr>,
+) -> Result<(Bucket, EmbeddedS3), StartError> {
     let unusable = |reason| StartError::Folder { folder: settings.data_dir.clone(), reason };
-    let listener = listen(settings.embedded_s3.listen, "embedded_s3.listen").await?;
-    let address = local_address(&listener, settings.embedded_s3.listen, "embedded_s3.listen")?;
+    let listener = listen(wanted, "embedded_s3.listen").await?;
+    let address = local_address(&listener, wanted, "embedded_s3.listen")?;
     std::fs::create_dir_all(&settings.data_dir).map_err(unusable)?;
     let keys = Keys::of(settings).map_err(unusable)?;
     let folder = settings.data_dir.join("s3");
@@ -212,7 +317,9 @@ async fn start_embedded_s3(
     let s3 = tokio::task::spawn_blocking(move || {
         let s3 = embedded_s3::Store::open(folder)?;
         s3.ensure_bucket(EMBEDDED_BUCKET)?;
-        s3.set_cors(EMBEDDED_BUCKET, vec![cors(service, origins)])?;
+        if let Some(service) = service {
+            s3.set_cors(EMBEDDED_BUCKET, vec![cors(service, origins)])?;
+        }
         Ok(s3)
     });
     let s3 = s3.await.map_err(io::Error::other).flatten().map_err(|reason| match reason.kind() {
@@ -228,7 +335,13 @@ async fn start_embedded_s3(
             }
         }))
     })?;
-    tracing::warn!(%address, "using the embedded S3: one folder on this machine, for trying and for tests");
+    if service.is_some() {
+        tracing::warn!(%address, "using the embedded S3: one folder on this machine, for trying and for tests");
+    }
+    Ok((embedded_bucket(settings, address, &keys), EmbeddedS3 { address, running }))
+}
+
+fn embedded_bucket(settings: &Settings, address: SocketAddr, keys: &Keys) -> Bucket {
     let s3 = S3 {
         endpoint: Some(format!("http://{address}")),
         path_style: true,
@@ -236,8 +349,7 @@ async fn start_embedded_s3(
         public_endpoint: None,
         ..settings.s3.clone()
     };
-    let bucket = Bucket::with_credentials(&s3, EMBEDDED_BUCKET, &keys.access_key, keys.secret_key.expose_secret());
-    Ok((bucket, address, running))
+    Bucket::with_credentials(&s3, EMBEDDED_BUCKET, &keys.access_key, keys.secret_key.expose_secret())
 }
 
 /// Lets pages of the service itself, and of the allowed origins, talk to the embedded S3.

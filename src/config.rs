@@ -63,6 +63,10 @@ pub struct Settings {
     /// How long `completeUpload` waits for S3 before it answers `202`.
     #[serde(with = "humantime_serde")]
     pub complete_wait: Duration,
+    /// How often the sweeper looks for uploads whose time has come; 1 second to 1 day. Danger: what nobody finishes stays
+    /// at S3, and is billed, for this much longer.
+    #[serde(with = "humantime_serde")]
+    pub sweep_interval: Duration,
 }
 
 /// The bucket and how to reach it. Credentials come by the AWS chain (`AWS_*`, profiles, roles).
@@ -187,12 +191,13 @@ impl Default for Settings {
             upload_idle_ttl: Duration::from_secs(24 * 60 * 60),
             upload_max_ttl: Duration::from_secs(6 * 24 * 60 * 60),
             complete_wait: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(60),
         }
     }
 }
 
 /// Every setting that the environment may give: its name, and whether it is a list (separated by commas).
-const NAMES: [(&str, bool); 28] = [
+const NAMES: [(&str, bool); 29] = [
     ("listen", false),
     ("data_dir", false),
     ("database_url", false),
@@ -221,6 +226,7 @@ const NAMES: [(&str, bool); 28] = [
     ("upload_idle_ttl", false),
     ("upload_max_ttl", false),
     ("complete_wait", false),
+    ("sweep_interval", false),
 ];
 
 /// What is wrong with the settings, in one line.
@@ -311,6 +317,9 @@ impl Settings {
         }
         if self.upload_max_ttl < self.upload_idle_ttl || self.upload_max_ttl > Duration::from_secs(365 * 24 * 3600) {
             return invalid("upload_max_ttl", "at least upload_idle_ttl, at most 365 days");
+        }
+        if self.sweep_interval < Duration::from_secs(1) || self.sweep_interval > Duration::from_secs(24 * 3600) {
+            return invalid("sweep_interval", "1 second to 1 day");
         }
         for origin in &self.allowed_origins {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
@@ -504,6 +513,7 @@ mod tests {
             "s3.capabilities.full_object_checksum" => "none",
             "upload_max_ttl" | "s3.capabilities.upload_life" => "5d",
             name if name.ends_with("ttl") || name.ends_with("window") || name.ends_with("wait") => "2h",
+            "sweep_interval" => "2h",
             _ => "abc",
         };
         let settings = Settings::load(
@@ -556,6 +566,8 @@ mod tests {
             "part_url_ttl = '0s'",
             "part_url_ttl = 900",
             "upload_max_ttl = '1h'",
+            "sweep_interval = '0s'",
+            "sweep_interval = '2d'",
             "allowed_origins = ['*']",
             "allowed_origins = ['null']",
             "allowed_origins = ['https://a.example/']",

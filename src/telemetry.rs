@@ -1,6 +1,13 @@
-//! Logs: on stderr, structured, without URLs, tokens or keys. `PARTITA_LOG` filters them (`info` by default; the syntax of
-//! `tracing_subscriber::EnvFilter`), `PARTITA_LOG_FORMAT=json` makes them JSON lines.
+//! Logs and metrics, without URLs, tokens or keys.
+//!
+//! Logs go to stderr, structured. `PARTITA_LOG` filters them (`info` by default; the syntax of
+//! `tracing_subscriber::EnvFilter`), `PARTITA_LOG_FORMAT=json` makes them JSON lines. Metrics are Prometheus text; no label
+//! has more values than this source code names.
 
+use std::fmt;
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. A second call changes nothing.
@@ -13,4 +20,70 @@ pub fn start() {
     } else {
         builder.try_init()
     };
+}
+
+/// Seconds, from a query of the ledger to a completion that S3 takes its time over.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 600.0];
+
+/// The metrics of this process.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Starts counting. There is one set of metrics in a process: a second call returns the first one's.
+    pub fn start() -> Metrics {
+        static STARTED: OnceLock<Metrics> = OnceLock::new();
+        STARTED
+            .get_or_init(|| {
+                let builder = PrometheusBuilder::new();
+                let builder = match builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS) {
+                    Ok(builder) => builder,
+                    Err(_) => PrometheusBuilder::new(),
+                };
+                let recorder = builder.build_recorder();
+                let handle = recorder.handle();
+                if metrics::set_global_recorder(recorder).is_err() {
+                    tracing::warn!("somebody else counts in this process: /metrics stays empty");
+                }
+                describe();
+                Metrics(handle)
+            })
+            .clone()
+    }
+
+    /// As Prometheus reads them.
+    pub fn render(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_gauge!("partita_uploads", "Uploads in the ledger, by state");
+    describe_gauge!(
+        "partita_overdue_abort_seconds",
+        Unit::Seconds,
+        "By how much the most overdue abort is overdue: S3 may hold something that is billed and that nobody wants. 0 is well"
+    );
+    describe_gauge!(
+        "partita_restored",
+        "1 while the database is marked as restored from a backup, and nothing is swept"
+    );
+    describe_gauge!("partita_unknown_uploads", "Open uploads at S3 under the prefix that the ledger does not know");
+    describe_gauge!("partita_database_connections", "Connections to the database, by pool and whether they are in use");
+    describe_counter!("partita_swept_total", "Uploads that the sweeper settled, by the state they were and are in");
+    describe_counter!(
+        "partita_s3_calls_total",
+        "Calls to S3, by operation and result; the SDK's own retries are one call"
+    );
+    describe_histogram!("partita_s3_call_seconds", Unit::Seconds, "How long calls to S3 took, retries included");
+    describe_counter!("partita_http_requests_total", "Requests answered, by operation and status");
+    describe_histogram!("partita_http_request_seconds", Unit::Seconds, "How long requests took, by operation");
 }

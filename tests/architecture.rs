@@ -14,13 +14,14 @@ const WALLS: [(&str, &[&str]); 7] = [
 ];
 
 /// Which of our modules may be named by the files under a path.
-const DIRECTION: [(&str, &[&str]); 6] = [
+const DIRECTION: &[(&str, &[&str])] = &[
     ("src/upload/", &["upload"]),
     ("src/clock.rs", &[]),
     ("src/config.rs", &["upload"]),
     ("src/store/", &["clock", "store", "upload"]),
     ("src/bucket/", &["bucket", "config", "upload"]),
-    ("src/coordinator/", &["bucket", "clock", "config", "coordinator", "store", "upload"]),
+    ("src/coordinator/", &["bucket", "clock", "config", "coordinator", "failpoint", "store", "upload"]),
+    ("src/sweeper.rs", &["coordinator", "store"]),
 ];
 
 fn sources() -> Vec<(String, String)> {

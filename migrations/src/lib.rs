@@ -3,6 +3,7 @@
 //! Nothing here knows the service's types: history must not bend with the code. See `README.md` for the rules.
 
 mod m20261122_000001_create_ledger;
+mod m20261122_000002_keep_the_sweep;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -16,7 +17,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_create_ledger::Migration)]
+        vec![Box::new(m20261122_000001_create_ledger::Migration), Box::new(m20261122_000002_keep_the_sweep::Migration)]
     }
 }
 

@@ -9,25 +9,30 @@
 //! forbidden) and `s3:ListBucketMultipartUploads` on the bucket.
 
 mod error;
+mod listing;
 mod presign;
 mod urls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
 pub use error::Error;
+pub use listing::{Marker, OpenUpload};
 use presign::Address;
 pub use urls::{Download, PresignedUrl, UrlSigner};
 use urls::{NoCredentials, SigningCredentials};
@@ -122,6 +127,7 @@ impl Bucket {
             .force_path_style(settings.path_style)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .retry_partition(retry_budget())
             // Checksums are asked for by name where they are wanted; some stores know no others.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -154,6 +160,29 @@ impl Bucket {
         self.address.origin()
     }
 
+    /// Counts and times a call. What a HEAD did not find is an answer like any other.
+    async fn observed<T, E>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, SdkError<E, HttpResponse>> {
+        let began = Instant::now();
+        let outcome = call.await;
+        let result = match &outcome {
+            Ok(_) => "ok",
+            Err(SdkError::ServiceError(error)) => match error.raw().status().as_u16() {
+                404 => "not_found",
+                429 | 500.. => "unavailable",
+                _ => "refused",
+            },
+            Err(SdkError::TimeoutError(_)) => "timed_out",
+            Err(_) => "unavailable",
+        };
+        metrics::counter!("partita_s3_calls_total", "operation" => operation, "result" => result).increment(1);
+        metrics::histogram!("partita_s3_call_seconds", "operation" => operation).record(began.elapsed());
+        outcome
+    }
+
     /// CreateMultipartUpload, once: a repetition could leak an upload. Sets the object's type, disposition and metadata.
     /// Returns S3's id of it.
     ///
@@ -175,7 +204,7 @@ impl Bucket {
             request = request.checksum_algorithm(checksum_algorithm(algorithm)).checksum_type(kind);
         }
         let once = Builder::new().retry_config(RetryConfig::disabled());
-        let answer = request.customize().config_override(once).send().await?;
+        let answer = self.observed("CreateMultipartUpload", request.customize().config_override(once).send()).await?;
         match answer.upload_id {
             Some(id) if !id.is_empty() => Ok(id),
             _ => Err(Error::Unavailable("an upload without an id".into())),
@@ -203,7 +232,7 @@ impl Bucket {
             .set_if_none_match(condition)
             .set_expected_bucket_owner(self.expected_owner.clone());
         let once = Builder::new().retry_config(RetryConfig::disabled());
-        request.customize().config_override(once).send().await?;
+        self.observed("PutObject", request.customize().config_override(once).send()).await?;
         Ok(())
     }
 
@@ -215,7 +244,7 @@ impl Bucket {
         let mut parts = Vec::new();
         let mut marker: Option<String> = None;
         loop {
-            let page = self
+            let request = self
                 .client
                 .list_parts()
                 .bucket(&self.name)
@@ -223,9 +252,8 @@ impl Bucket {
                 .upload_id(s3_upload_id)
                 .max_parts(1_000)
                 .set_part_number_marker(marker.clone())
-                .set_expected_bucket_owner(self.expected_owner.clone())
-                .send()
-                .await?;
+                .set_expected_bucket_owner(self.expected_owner.clone());
+            let page = self.observed("ListParts", request.send()).await?;
             for part in page.parts() {
                 let (Some(number), Some(size), Some(Ok(etag))) =
                     (part.part_number(), part.size(), part.e_tag().map(ETag::new))
@@ -296,7 +324,8 @@ impl Bucket {
                 .operation_timeout(COMPLETE_TIMEOUT)
                 .build(),
         );
-        let answer = request.customize().config_override(patient).send().await?;
+        let request = request.customize().config_override(patient);
+        let answer = self.observed("CompleteMultipartUpload", request.send()).await?;
         match answer.e_tag() {
             Some(etag) if !etag.is_empty() => Ok(()),
             // The SDK takes a truncated 200 for a success.
@@ -316,17 +345,29 @@ impl Bucket {
     /// # Errors
     /// When S3 refused or did not answer.
     pub async fn abort(&self, upload: &Upload, s3_upload_id: &str) -> Result<(), Error> {
+        self.abort_at(&upload.key, s3_upload_id).await
+    }
+
+    async fn abort_at(&self, key: &str, s3_upload_id: &str) -> Result<(), Error> {
         let request = self
             .client
             .abort_multipart_upload()
             .bucket(&self.name)
-            .key(&upload.key)
+            .key(key)
             .upload_id(s3_upload_id)
             .set_expected_bucket_owner(self.expected_owner.clone());
-        match request.send().await.map_err(Error::from) {
+        match self.observed("AbortMultipartUpload", request.send()).await.map_err(Error::from) {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// AbortMultipartUpload of one that is no upload of the ledger's.
+    ///
+    /// # Errors
+    /// When S3 refused or did not answer.
+    pub async fn abort_open(&self, open: &OpenUpload) -> Result<(), Error> {
+        self.abort_at(&open.key, &open.s3_upload_id).await
     }
 
     /// HeadObject: what stands at the upload's key, `None` if S3 says that nothing does.
@@ -334,14 +375,23 @@ impl Bucket {
     /// # Errors
     /// A refusal (403 above all) says nothing about what is there.
     pub async fn head(&self, upload: &Upload) -> Result<Option<FoundObject>, Error> {
+        self.head_version(upload, None).await
+    }
+
+    /// HeadObject of this version, where the bucket has versions.
+    ///
+    /// # Errors
+    /// As [`Bucket::head`].
+    pub async fn head_version(&self, upload: &Upload, version: Option<&str>) -> Result<Option<FoundObject>, Error> {
         let request = self
             .client
             .head_object()
             .bucket(&self.name)
             .key(&upload.key)
+            .set_version_id(version.map(str::to_owned))
             .checksum_mode(ChecksumMode::Enabled)
             .set_expected_bucket_owner(self.expected_owner.clone());
-        let found = match request.send().await {
+        let found = match self.observed("HeadObject", request.send()).await {
             Ok(found) => found,
             // The answer to a HEAD has no body, and so no code: its 404 is all that S3 can say.
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
@@ -371,48 +421,22 @@ impl Bucket {
     /// # Errors
     /// When S3 refused or did not answer.
     pub async fn delete(&self, key: &str, version_id: Option<&str>) -> Result<(), Error> {
-        self.client
+        let request = self
+            .client
             .delete_object()
             .bucket(&self.name)
             .key(key)
             .set_version_id(version_id.map(str::to_owned))
-            .set_expected_bucket_owner(self.expected_owner.clone())
-            .send()
-            .await?;
+            .set_expected_bucket_owner(self.expected_owner.clone());
+        self.observed("DeleteObject", request.send()).await?;
         Ok(())
     }
+}
 
-    /// ListMultipartUploads of exactly this key, every page: S3's ids. Finds what an unanswered creation left behind.
-    ///
-    /// # Errors
-    /// When S3 refused or did not answer.
-    pub async fn open_uploads(&self, key: &str) -> Result<Vec<String>, Error> {
-        let mut ids = Vec::new();
-        let mut marker: (Option<String>, Option<String>) = (None, None);
-        loop {
-            let page = self
-                .client
-                .list_multipart_uploads()
-                .bucket(&self.name)
-                .prefix(key)
-                .set_key_marker(marker.0.clone())
-                .set_upload_id_marker(marker.1.clone())
-                .set_expected_bucket_owner(self.expected_owner.clone())
-                .send()
-                .await?;
-            let ours = page.uploads().iter().filter(|upload| upload.key() == Some(key));
-            ids.extend(ours.filter_map(|upload| upload.upload_id().map(str::to_owned)));
-            let next = (page.next_key_marker().map(str::to_owned), page.next_upload_id_marker().map(str::to_owned));
-            if page.is_truncated() != Some(true) {
-                ids.dedup();
-                return Ok(ids);
-            }
-            if next.0.is_none() || next == marker {
-                return Err(Error::Unavailable("a listing of uploads that does not end".into()));
-            }
-            marker = next;
-        }
-    }
+/// A store in trouble is not helped by being asked more often: after a burst of twenty, one call in ten may be a retry.
+fn retry_budget() -> RetryPartition {
+    let tokens = TokenBucket::builder().capacity(100).retry_cost(5).timeout_retry_cost(5).success_reward(0.5).build();
+    RetryPartition::custom("partita").token_bucket(tokens).build()
 }
 
 /// What the object's metadata says: the client's, and whose upload it is.

@@ -1,8 +1,10 @@
 //! The command line: one file per verb.
 
+mod fsck;
 mod migrate;
 mod openapi;
 mod serve;
+mod sweep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +32,10 @@ enum Verb {
     Serve(serve::Flags),
     /// Bring the database up to date
     Migrate,
+    /// Settle every upload whose time has come, once: what the service's own sweeper does all the time
+    Sweep(sweep::Flags),
+    /// Hold the database and the bucket against each other
+    Fsck(fsck::Flags),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -47,6 +53,8 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         None => serve::run(load, arguments.serve).await,
         Some(Verb::Serve(flags)) => serve::run(load, flags).await,
         Some(Verb::Migrate) => migrate::run(load).await,
+        Some(Verb::Sweep(flags)) => sweep::run(load, flags).await,
+        Some(Verb::Fsck(flags)) => fsck::run(load, flags).await,
         Some(Verb::Openapi) => openapi::run(),
     };
     match outcome {
@@ -56,6 +64,15 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The innermost cause says what is wrong, in one line; those around it repeat it.
+fn cause(error: impl std::error::Error + 'static) -> Box<dyn std::error::Error> {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string().replace('\n', " ").into()
 }
 
 #[cfg(test)]

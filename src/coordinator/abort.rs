@@ -1,29 +1,25 @@
 //! Giving an upload up, and making sure that S3 holds nothing of it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::create::CREATE_LEASE;
 use super::error::refusal;
-use super::{Coordinator, Error, to_the_end};
+use super::resolve::Verdict;
+use super::{Coordinator, Error};
 use crate::bucket::{self, FoundObject};
-use crate::store;
-use crate::upload::{AbortReason, Ending, Failure, Object, Owner, Status, Upload};
-
-/// S3 judges a URL when a request begins: a transfer begun in time may land this long after its URL ended.
-const MAX_TRANSFER: TimeDelta = TimeDelta::hours(1);
-/// When to look again after S3 did not say what it holds.
-const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+use crate::failpoint::boundary;
+use crate::store::{self, MAX_TRANSFER};
+use crate::upload::{AbortReason, Ending, Failure, Object, Owner, Status, Target, Upload};
 
 impl Coordinator {
     /// Gives the upload up. When it returns the intent is durable: nothing is signed, recorded or completed any more, and
-    /// S3 is rid of it as far as S3 answered. Repeating it tries again.
+    /// S3 is rid of it as far as S3 answered; the sweeper does the rest. Repeating it tries again.
     ///
     /// # Errors
     /// [`Error::AlreadyCompleted`], [`Error::NotOpen`] while a completion is in flight, [`Error::UploadNotFound`].
     pub async fn abort(&self, owner: &Owner, id: Uuid) -> Result<(), Error> {
         let (this, owner) = (self.clone(), owner.clone());
-        to_the_end(async move { this.abort_to_the_end(&owner, id).await }).await
+        self.to_the_end(async move { this.abort_to_the_end(&owner, id).await }).await
     }
 
     async fn abort_to_the_end(&self, owner: &Owner, id: Uuid) -> Result<(), Error> {
@@ -31,6 +27,7 @@ impl Coordinator {
         loop {
             let aborting = match &upload.status {
                 Status::Creating { .. } | Status::Open => {
+                    boundary!("abort-before-row");
                     match self.0.store.abort(&upload, Ending::Abort(AbortReason::Requested)).await {
                         // Somebody moved it meanwhile: look where it is now.
                         Err(store::Error::Moved(moved)) => {
@@ -40,7 +37,7 @@ impl Coordinator {
                         outcome => outcome?,
                     }
                 }
-                Status::Aborting(_) => upload,
+                Status::Aborting { .. } => upload,
                 Status::Aborted(_) | Status::Failed(_) => return Ok(()),
                 Status::Completed(_) | Status::Deleting(_) | Status::Deleted(_) => return Err(Error::AlreadyCompleted),
                 Status::Completing { .. } => return Err(refusal(&upload)),
@@ -55,17 +52,25 @@ impl Coordinator {
     /// aborting → aborted or failed, once it is proved that S3 holds nothing of the upload and that nothing can land there
     /// any more; → completed if it turns out that it had been completed after all. Until then it stays `aborting`.
     pub(super) async fn finish_abort(&self, upload: Upload) -> Result<Upload, Error> {
+        boundary!("abort-row-written");
         let outcome = match self.rid(&upload).await {
             Ok(None) => match quiet_until(&upload) {
                 Some(quiet_until) if quiet_until > upload.seen_at => self.0.store.put_off(&upload, quiet_until).await,
-                _ => self.0.store.end(&upload).await,
+                _ => {
+                    boundary!("abort-proved");
+                    self.0.store.end(&upload).await
+                }
             },
-            Ok(Some(object)) => self.0.store.complete(&upload, &object).await,
+            Ok(Some(object)) => {
+                boundary!("abort-found-completed");
+                self.0.store.complete(&upload, &object).await
+            }
             Err(error) => {
                 tracing::warn!(upload_id = %upload.id, %error, "an abort is not proved yet");
-                self.0.store.put_off(&upload, upload.seen_at + LOOK_AGAIN).await
+                return Ok(upload);
             }
         };
+        boundary!("abort-end-written");
         match outcome {
             Err(store::Error::Moved(moved)) => Ok(*moved),
             outcome => Ok(outcome?),
@@ -75,24 +80,21 @@ impl Coordinator {
     /// Makes S3 forget the upload. `Some` if its object is there and is to stay.
     async fn rid(&self, upload: &Upload) -> Result<Option<Object>, bucket::Error> {
         let bucket = &self.0.bucket;
-        match &upload.s3_upload_id {
-            Some(s3_upload_id) => bucket.abort(upload, s3_upload_id).await?,
-            None if upload.plan.size() == Some(0) => {}
-            // The answer to its creation was lost: whatever is open under its key, which is its alone, is it.
-            None => {
-                for s3_upload_id in bucket.open_uploads(&upload.key).await? {
-                    bucket.abort(upload, &s3_upload_id).await?;
-                }
-            }
+        if let Some(s3_upload_id) = &upload.s3_upload_id {
+            bucket.abort(upload, s3_upload_id).await?;
+            boundary!("abort-sent");
+        }
+        if may_have_strays(upload) {
+            self.abort_strays(upload).await?;
         }
         // A 204 is no proof of abort: S3 gives one for an upload that was completed.
         if let Some(found) = bucket.head(upload).await?.filter(|found| found.is_of(upload)) {
-            let wrong = upload.status == Status::Aborting(Ending::Fail(Failure::ChecksumMismatch))
-                || upload.plan.size().is_some_and(|size| size != found.size);
-            if !wrong {
-                return Ok(Some(self.object(&found, false)));
+            if let Some(object) = self.worth_keeping(upload, &found) {
+                return Ok(Some(object));
             }
+            boundary!("abort-before-delete");
             bucket.delete(&upload.key, found.version_id.as_deref()).await?;
+            boundary!("abort-after-delete");
             if bucket.head(upload).await?.is_some_and(|found| found.is_of(upload)) {
                 return Err(bucket::Error::Unavailable("a deleted object is still there".into()));
             }
@@ -107,6 +109,31 @@ impl Coordinator {
         Ok(None)
     }
 
+    /// Aborts whatever is open at S3 under the upload's key, which is its alone: creations that got no answer.
+    pub(super) async fn abort_strays(&self, upload: &Upload) -> Result<(), bucket::Error> {
+        for s3_upload_id in self.0.bucket.open_uploads(&upload.key).await? {
+            self.0.bucket.abort(upload, &s3_upload_id).await?;
+            boundary!("abort-stray-sent");
+        }
+        Ok(())
+    }
+
+    /// The object that stands where an upload is being aborted, if it proves that the upload had been completed: not one
+    /// that is known to be wrong, nor one that is not what its completion was to prove.
+    fn worth_keeping(&self, upload: &Upload, found: &FoundObject) -> Option<Object> {
+        let Status::Aborting { ending, target } = &upload.status else {
+            return None;
+        };
+        let planned = || Target { size: upload.plan.size().unwrap_or(found.size), checksum: upload.checksum.clone() };
+        let target = target.clone().unwrap_or_else(planned);
+        match self.judge(upload, &target, found) {
+            Verdict::Proved { verified } if *ending != Ending::Fail(Failure::ChecksumMismatch) => {
+                Some(self.object(found, verified))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn object(&self, found: &FoundObject, verified: bool) -> Object {
         Object {
             etag: found.etag.clone(),
@@ -119,18 +146,16 @@ impl Coordinator {
     }
 }
 
+/// Whether S3 may hold an upload of this key whose id nobody was told.
+fn may_have_strays(upload: &Upload) -> bool {
+    let unanswered = upload.s3_upload_id.is_none() && upload.plan.size() != Some(0);
+    unanswered || upload.creations > 1
+}
+
 /// Until when something of an aborted upload may still land at S3.
-fn quiet_until(upload: &Upload) -> Option<chrono::DateTime<chrono::Utc>> {
-    match (&upload.s3_upload_id, upload.urls_expire_at) {
-        (Some(_), Some(urls_expire_at)) => Some(urls_expire_at + MAX_TRANSFER),
-        (Some(_), None) => None,
-        // Whoever was creating it may not have heard yet.
-        (None, _)
-            if upload.plan.size() != Some(0)
-                && upload.status != Status::Aborting(Ending::Fail(Failure::CreateRefused)) =>
-        {
-            Some(upload.created_at + CREATE_LEASE * 2)
-        }
-        (None, _) => None,
-    }
+fn quiet_until(upload: &Upload) -> Option<DateTime<Utc>> {
+    let refused = matches!(upload.status, Status::Aborting { ending: Ending::Fail(Failure::CreateRefused), .. });
+    let begun_at = (may_have_strays(upload) && !refused).then_some(upload.begun_at);
+    let urls_expire_at = upload.urls_expire_at.filter(|_| upload.s3_upload_id.is_some());
+    begun_at.max(urls_expire_at).map(|last| last + MAX_TRANSFER)
 }

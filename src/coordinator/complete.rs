@@ -7,14 +7,18 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::error::refusal;
-use super::resolve::{BLAMES_CHECKSUM, BLAMES_PARTS, COMPLETE_LEASE};
-use super::{Coordinator, Error, PartReport, Snapshot, to_the_end};
+use super::resolve::{BLAMES_CHECKSUM, BLAMES_PARTS, COMPLETE_LEASE, HEARTBEAT};
+use super::{Coordinator, Error, PartReport, Snapshot};
 use crate::bucket;
-use crate::store::Lease;
+use crate::failpoint::boundary;
+use crate::store::{self, Lease};
 use crate::upload::{Checksum, Failure, Invalid, LastProblem, MAX_PARTS, Owner, PartSet, Plan, Status, Target, Upload};
 
 /// S3 is asked at most once in this time whether an upload that completes by itself is all there.
 const ASK_PAUSE: Duration = Duration::from_secs(2);
+
+/// A lease that was confirmed no longer ago than this was just confirmed.
+const JUST_NOW: Duration = Duration::from_secs(5);
 
 /// What a client says when all its parts are sent. None of it need be said: S3 knows.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +49,8 @@ impl Coordinator {
     /// [`Error::KeyExists`] (it fails), [`Error::Invalid`], and the refusals of an upload that is not open.
     pub async fn complete(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Completion, Error> {
         let (this, owner_of_task) = (self.clone(), owner.clone());
-        let mut work = pin!(to_the_end(async move { this.complete_to_the_end(&owner_of_task, id, request).await }));
+        let mut work =
+            pin!(self.to_the_end(async move { this.complete_to_the_end(&owner_of_task, id, request).await }));
         let upload = loop {
             match tokio::time::timeout(self.0.rules.complete_wait, &mut work).await {
                 Ok(outcome) => break outcome?,
@@ -105,7 +110,9 @@ impl Coordinator {
             self.record_in(upload, parts).await?;
         }
         let gathered = self.gather(upload, target).await?;
+        boundary!("complete-gathered");
         let lease = self.0.store.claim_completion(&upload.owner, upload.id, target, COMPLETE_LEASE).await?;
+        boundary!("complete-claimed");
         match gathered {
             Gathered::All => self.send(lease, target.clone()).await,
             Gathered::UnknownToS3 => self.resolve(lease, target.clone(), None).await,
@@ -124,7 +131,7 @@ impl Coordinator {
             return upload;
         }
         let (this, looked_at) = (self.clone(), upload.clone());
-        let work = to_the_end(async move { this.try_complete(looked_at).await });
+        let work = self.to_the_end(async move { this.try_complete(looked_at).await });
         match tokio::time::timeout(self.0.rules.complete_wait, work).await {
             Ok(Ok(upload)) => upload,
             Err(_) => self.0.store.find(&upload.owner, upload.id).await.unwrap_or(upload),
@@ -135,7 +142,7 @@ impl Coordinator {
         }
     }
 
-    async fn try_complete(&self, upload: Upload) -> Result<Upload, Error> {
+    pub(super) async fn try_complete(&self, upload: Upload) -> Result<Upload, Error> {
         if !self.0.store.may_ask(upload.id, ASK_PAUSE).await? {
             return Ok(upload);
         }
@@ -205,14 +212,29 @@ impl Coordinator {
             return Err(Error::PartsMissing(missing));
         }
         parts.truncate(plan.part_count().unwrap_or(MAX_PARTS) as usize);
+        // Between the claim and this moment the process may have been stopped for any time.
+        let lease = if lease.age() < JUST_NOW {
+            lease
+        } else {
+            match self.0.store.confirm_completion(lease, COMPLETE_LEASE).await {
+                Ok(lease) => lease,
+                Err(error) => return self.moved_or(Err(error)),
+            }
+        };
+        boundary!("complete-before-s3");
+        let upload = lease.upload();
         let sent = match (&upload.s3_upload_id, target.size) {
-            (Some(s3_upload_id), 1..) => self.0.bucket.complete(upload, s3_upload_id, &parts, &target).await,
+            (Some(s3_upload_id), 1..) => {
+                let completion = self.0.bucket.complete(upload, s3_upload_id, &parts, &target);
+                self.holding(&lease, completion).await
+            }
             (Some(s3_upload_id), _) => match self.0.bucket.abort(upload, s3_upload_id).await {
                 Ok(()) => self.0.bucket.put_empty(upload).await,
                 Err(error) => Err(error),
             },
             (None, _) => self.0.bucket.put_empty(upload).await,
         };
+        boundary!("complete-answered");
         let Err(error) = sent else {
             return self.prove(lease, target).await;
         };
@@ -223,6 +245,25 @@ impl Coordinator {
             }
             Some(code) if BLAMES_PARTS.contains(&code) => self.explain(lease, error).await,
             _ => self.resolve(lease, target, Some(error)).await,
+        }
+    }
+
+    /// Holds the lease for as long as the work takes. Should it be lost all the same, whoever has it now decides; what comes
+    /// of this work is then no more than a fact at S3, to be found there.
+    async fn holding<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            match tokio::time::timeout(HEARTBEAT, &mut work).await {
+                Ok(outcome) => return outcome,
+                Err(_) => match self.0.store.prolong_completion(lease, COMPLETE_LEASE).await {
+                    Ok(()) => {}
+                    Err(store::Error::Moved(_)) => {
+                        tracing::warn!(upload_id = %lease.upload().id, "a completion lost its lease while S3 was at it");
+                        return work.await;
+                    }
+                    Err(error) => tracing::warn!(upload_id = %lease.upload().id, %error, "a lease was not prolonged"),
+                },
+            }
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Coordinator, Error, PartUrl, PartsRequest, Snapshot, to_the_end};
+use super::{Coordinator, Error, PartUrl, PartsRequest, Snapshot};
 use crate::bucket;
+use crate::failpoint::boundary;
 use crate::store::{self, Created, IdempotencyKey, Lease, NewUpload};
 use crate::upload::names::{self, DEFAULT_CONTENT_TYPE};
 use crate::upload::{Algorithm, Checksum, Invalid, Owner, Plan, Status, Upload, check_fingerprint, metadata};
@@ -82,7 +83,7 @@ impl Coordinator {
         let wanted = request.part_urls;
         let new = self.plan(owner, request)?;
         let this = self.clone();
-        let (upload, replayed) = to_the_end(async move { this.begin(new, key).await }).await?;
+        let (upload, replayed) = self.to_the_end(async move { this.begin(new, key).await }).await?;
         let (upload, part_urls) = self.first_part_urls(upload, wanted).await?;
         let snapshot = self.snapshot_with_missing(upload).await?;
         Ok(Creation { snapshot, part_urls, replayed })
@@ -149,15 +150,20 @@ impl Coordinator {
     }
 
     async fn begin_at_s3(&self, lease: Lease) -> Result<Upload, Error> {
+        boundary!("create-row-written");
         if lease.upload().plan.size() == Some(0) {
             return Ok(self.0.store.open(lease, None).await?);
         }
         match self.0.bucket.create(lease.upload()).await {
-            Ok(s3_upload_id) => self.open(lease, s3_upload_id).await,
+            Ok(s3_upload_id) => {
+                boundary!("create-answered");
+                self.open(lease, s3_upload_id).await
+            }
             // The row stays `creating`: S3 may have begun it.
             Err(error @ bucket::Error::Unavailable(_)) => Err(error.into()),
             Err(error) => {
                 tracing::error!(upload_id = %lease.upload().id, %error, "S3 refused to begin an upload");
+                boundary!("create-refused");
                 let upload = self.0.store.refuse_creation(lease).await?;
                 self.finish_abort(upload).await?;
                 Err(error.into())
@@ -166,7 +172,7 @@ impl Coordinator {
     }
 
     /// Goes on where another died: S3 may hold an upload of this key already.
-    async fn adopt_or_begin(&self, lease: Lease) -> Result<Upload, Error> {
+    pub(super) async fn adopt_or_begin(&self, lease: Lease) -> Result<Upload, Error> {
         if lease.upload().plan.size() == Some(0) {
             return self.begin_at_s3(lease).await;
         }
@@ -174,15 +180,19 @@ impl Coordinator {
         let Some(adopted) = found.pop() else {
             return self.begin_at_s3(lease).await;
         };
+        boundary!("create-found");
         for surplus in found {
             self.0.bucket.abort(lease.upload(), &surplus).await?;
+            boundary!("create-surplus-aborted");
         }
         self.open(lease, adopted).await
     }
 
     async fn open(&self, lease: Lease, s3_upload_id: String) -> Result<Upload, Error> {
         let begun = lease.upload().clone();
-        match self.0.store.open(lease, Some(&s3_upload_id)).await {
+        let opened = self.0.store.open(lease, Some(&s3_upload_id)).await;
+        boundary!("create-opened");
+        match opened {
             Err(moved @ store::Error::Moved(_)) => {
                 // It was aborted, or taken over, while S3 began it: nobody else knows of this one.
                 if let Err(error) = self.0.bucket.abort(&begun, &s3_upload_id).await {

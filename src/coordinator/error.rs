@@ -65,6 +65,13 @@ pub enum Error {
     Store(#[source] store::Error),
 }
 
+impl Error {
+    /// Whether this tells how things are, rather than that nobody knows.
+    pub fn is_verdict(&self) -> bool {
+        !matches!(self, Error::Bucket(_) | Error::Store(_))
+    }
+}
+
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
@@ -83,10 +90,10 @@ pub(super) fn refusal(upload: &Upload) -> Error {
         Status::Creating { .. } | Status::Open | Status::Completing { .. } => Error::NotOpen(upload.status.state()),
         Status::Completed(_) => Error::AlreadyCompleted,
         Status::Deleting(_) | Status::Deleted(_) => Error::FileDeleted,
-        Status::Aborting(Ending::Abort(reason)) | Status::Aborted(reason) => match reason {
+        Status::Aborting { ending: Ending::Abort(reason), .. } | Status::Aborted(reason) => match reason {
             AbortReason::Requested => Error::Aborted,
             AbortReason::Expired => Error::Expired,
         },
-        Status::Aborting(Ending::Fail(_)) | Status::Failed(_) => Error::Failed,
+        Status::Aborting { ending: Ending::Fail(_), .. } | Status::Failed(_) => Error::Failed,
     }
 }

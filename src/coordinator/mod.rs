@@ -4,29 +4,38 @@
 mod abort;
 mod complete;
 mod create;
+mod delete;
 mod error;
 mod files;
+mod fsck;
 mod record;
 mod resolve;
 mod sign;
+mod survey;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use uuid::Uuid;
 
 pub use complete::{Completion, CompletionRequest};
 pub use create::{CreateRequest, Creation, DEFAULT_PART_URLS, PartUrlsRequest};
 pub use error::Error;
 pub use files::{DownloadLink, DownloadRequest};
+pub use fsck::{Disagreement, Examined, Finding};
 pub use record::PartReport;
 pub use sign::{PartRequest, PartUrl, PartsRequest};
+pub use survey::{Kind, Stranger};
+pub use sweep::Due;
 
 use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::store::{Filter, Store, Tally};
+use crate::store::{Counts, Filter, Store, Tally};
 use crate::upload::{Owner, Part, PartSet, Status, Upload};
 
 /// An upload's end is moved by activity, but written no more often than this.
@@ -42,6 +51,8 @@ struct Parts {
     bucket: Bucket,
     clock: Clock,
     rules: Rules,
+    /// Work that goes on when the client that asked for it goes away.
+    tasks: TaskTracker,
 }
 
 /// The settings that the coordinator goes by.
@@ -84,7 +95,7 @@ pub struct Snapshot {
 impl Coordinator {
     /// A coordinator between this ledger and this bucket.
     pub fn new(store: Store, bucket: Bucket, clock: Clock, rules: Rules) -> Coordinator {
-        Coordinator(Arc::new(Parts { store, bucket, clock, rules }))
+        Coordinator(Arc::new(Parts { store, bucket, clock, rules, tasks: TaskTracker::new() }))
     }
 
     /// The upload as it is now. One that completes by itself is completed here, once S3 holds all of it.
@@ -139,6 +150,48 @@ impl Coordinator {
         }
     }
 
+    /// Forgets idempotency keys whose time has passed. How many.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn forget_keys(&self) -> Result<u64, Error> {
+        self.0.store.forget_keys().await.map_err(Error::Store)
+    }
+
+    /// What the ledger holds, in numbers.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        self.0.store.counts().await.map_err(Error::Store)
+    }
+
+    /// Each pool of the database: its name, connections in use, connections waiting.
+    pub fn connections(&self) -> Vec<(&'static str, u32, u32)> {
+        self.0.store.connections()
+    }
+
+    /// Runs to its end even when the client that asked goes away: between S3 and the ledger nobody may stop half-way.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.0.tasks.spawn(work.in_current_span()).await {
+            Ok(outcome) => outcome,
+            Err(failure) => match failure.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Bucket(crate::bucket::Error::Unavailable("the service is stopping".into()))),
+            },
+        }
+    }
+
+    /// Waits until nothing is at work any more, or until `patience` is at its end; what is left then is gone on with by
+    /// whoever sweeps next. Whether nothing was left.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.0.tasks.close();
+        tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok()
+    }
+
     /// The upload, if it is open and not past its time.
     async fn open_upload(&self, owner: &Owner, id: Uuid) -> Result<Upload, Error> {
         let upload = self.0.store.find(owner, id).await?;
@@ -175,18 +228,5 @@ impl Coordinator {
         }
         let cover = uncovered.map(|end| hard.min(end + TOUCH_PAUSE));
         Ok(self.0.store.touch(&upload.owner, upload.id, rules.idle_ttl, cover).await?)
-    }
-}
-
-/// Runs to its end even when the client that asked goes away: between S3 and the ledger nobody may stop half-way.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(outcome) => outcome,
-        Err(failure) => match failure.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Bucket(crate::bucket::Error::Unavailable("the service is stopping".into()))),
-        },
     }
 }

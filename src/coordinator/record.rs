@@ -183,6 +183,8 @@ mod tests {
             bucket: "b".into(),
             key: "k".into(),
             s3_upload_id: Some("u".into()),
+            creations: 1,
+            begun_at: moment,
             status: Status::Open,
             last_problem: None,
             version: 1,

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use super::error::refusal;
 use super::{Coordinator, Error};
-use crate::bucket::{self, COMPLETE_TIMEOUT, FoundObject, ListedPart};
+use crate::bucket::{self, FoundObject, ListedPart};
+use crate::failpoint::boundary;
 use crate::store::{self, Lease};
-use crate::upload::{Algorithm, Ending, Failure, LastProblem, MAX_PARTS, Status, Target, Upload};
+use crate::upload::{AbortReason, Algorithm, Ending, Failure, LastProblem, MAX_PARTS, Status, Target, Upload};
 
 /// After an unclear outcome nobody sends another completion for this long: S3 may still be at work on the last one.
 const QUIET: Duration = Duration::from_secs(60);
-/// Longer than S3 is given to answer a completion, so that a lease never ends under one.
-pub(super) const COMPLETE_LEASE: Duration = COMPLETE_TIMEOUT.saturating_add(QUIET);
+/// Whoever has sent a completion says this often that it still waits for the answer.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(20);
+/// When a lease ends, its holder has not been heard of for at least the quiet time.
+pub(super) const COMPLETE_LEASE: Duration = QUIET.saturating_add(HEARTBEAT);
 /// S3's refusals that blame the list of parts.
 pub(super) const BLAMES_PARTS: [&str; 5] =
     ["InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge", "MalformedXML"];
@@ -22,37 +25,38 @@ pub(super) const BLAMES_CHECKSUM: [&str; 3] = ["BadDigest", "InvalidDigest", "XA
 pub(super) const BLAMES_KEY: [&str; 2] = ["PreconditionFailed", "ConditionalRequestConflict"];
 
 impl Coordinator {
-    /// Goes on with a completion whose outcome nobody knows yet. To look for proof is safe at any time; to send another
-    /// takes the lease.
+    /// Goes on with a completion whose outcome nobody knows yet: with one whose lease has ended by taking it over, with one
+    /// that another is at by looking for proof, which is safe at any time.
     pub(super) async fn go_on(&self, upload: Upload) -> Result<Upload, Error> {
         let Status::Completing { lease_until, target } = upload.status.clone() else {
             return Ok(upload);
         };
-        let found = match self.0.bucket.head(&upload).await {
-            Ok(found) => found.filter(|found| found.is_of(&upload)),
-            Err(error) => {
-                tracing::warn!(upload_id = %upload.id, %error, "a completion is not resolved yet");
-                return Ok(upload);
+        if lease_until < upload.seen_at {
+            return match self.0.store.take_over_completion(&upload, COMPLETE_LEASE).await {
+                Ok(lease) => {
+                    boundary!("complete-taken-over");
+                    self.resolve(lease, target, None).await
+                }
+                Err(error) => self.moved_or(Err(error)),
+            };
+        }
+        match self.0.bucket.head(&upload).await {
+            Ok(Some(found)) if found.is_of(&upload) => {
+                if let Verdict::Proved { verified } = self.judge(&upload, &target, &found) {
+                    boundary!("go-on-proved");
+                    return self.moved_or(self.0.store.complete(&upload, &self.object(&found, verified)).await);
+                }
             }
-        };
-        if let Some(found) = found
-            && let Verdict::Proved { verified } = self.judge(&upload, &target, &found)
-        {
-            return self.moved_or(self.0.store.complete(&upload, &self.object(&found, verified)).await);
+            Ok(_) => {}
+            Err(error) => tracing::warn!(upload_id = %upload.id, %error, "a completion is not resolved yet"),
         }
-        if lease_until >= upload.seen_at {
-            return Ok(upload);
-        }
-        match self.0.store.take_over_completion(&upload, COMPLETE_LEASE).await {
-            Ok(lease) => self.resolve(lease, target, None).await,
-            outcome => self.moved_or(outcome.map(|lease| lease.upload().clone())),
-        }
+        Ok(upload)
     }
 
     /// S3 said yes: look whether it is so.
     pub(super) async fn prove(&self, lease: Lease, target: Target) -> Result<Upload, Error> {
         match self.0.bucket.head(lease.upload()).await {
-            Ok(Some(found)) => self.settle(lease, &target, found).await,
+            Ok(Some(found)) => self.conclude(lease, &target, found).await,
             Ok(None) => self.leave_unclear(lease, "S3 completed an upload, but has no object").await,
             Err(error) => self.leave_unclear(lease, &error.to_string()).await,
         }
@@ -72,7 +76,7 @@ impl Coordinator {
             Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
         };
         let foreign = match found {
-            Some(found) if found.is_of(upload) => return self.settle(lease, &target, found).await,
+            Some(found) if found.is_of(upload) => return self.conclude(lease, &target, found).await,
             found => found.is_some(),
         };
         let code = refused.as_ref().and_then(bucket::Error::refusal);
@@ -97,34 +101,33 @@ impl Coordinator {
             return match refused {
                 // S3 has just said no, and holds the upload still: nothing happened, nothing will.
                 Some(error @ bucket::Error::Refused { .. }) if can_reopen => {
+                    boundary!("complete-refused");
                     self.moved_or(self.0.store.reopen(lease, None).await)?;
                     Err(error.into())
                 }
                 // Some stores say so of an upload without parts.
                 Some(error @ bucket::Error::NotFound { .. }) if can_reopen => self.explain(lease, error).await,
                 Some(error) => self.leave_unclear(lease, &error.to_string()).await,
-                // The lease was taken over after its quiet time: send it again, with all of the lease before us.
-                None => match self.0.store.renew_completion(lease, COMPLETE_LEASE).await {
-                    Ok(lease) => Box::pin(self.send(lease, target)).await,
-                    Err(error) => self.moved_or(Err(error)),
-                },
+                // The lease was taken over after its quiet time: send it again.
+                None => Box::pin(self.send(lease, target)).await,
             };
         }
         match self.0.bucket.head(upload).await {
-            Ok(Some(found)) => self.settle(lease, &target, found).await,
+            Ok(Some(found)) => self.conclude(lease, &target, found).await,
             Ok(None) => self.fail(lease, Failure::UploadVanished).await,
             Err(error) => self.leave_unclear(lease, &error.to_string()).await,
         }
     }
 
     /// Something stands at the key: completed, if it is ours and as it should be.
-    async fn settle(&self, lease: Lease, target: &Target, found: FoundObject) -> Result<Upload, Error> {
+    async fn conclude(&self, lease: Lease, target: &Target, found: FoundObject) -> Result<Upload, Error> {
         let upload = lease.upload();
         if !found.is_of(upload) {
             return self.fail(lease, Failure::KeyTaken).await;
         }
         match self.judge(upload, target, &found) {
             Verdict::Proved { verified } => {
+                boundary!("complete-proved");
                 self.moved_or(self.0.store.complete(upload, &self.object(&found, verified)).await)
             }
             Verdict::Wrong => self.fail(lease, Failure::ChecksumMismatch).await,
@@ -132,7 +135,7 @@ impl Coordinator {
     }
 
     /// Whether our object is as it should be.
-    fn judge(&self, upload: &Upload, target: &Target, found: &FoundObject) -> Verdict {
+    pub(super) fn judge(&self, upload: &Upload, target: &Target, found: &FoundObject) -> Verdict {
         if found.size != target.size {
             return Verdict::Wrong;
         }
@@ -195,10 +198,12 @@ impl Coordinator {
     }
 
     pub(super) async fn reopen(&self, lease: Lease, problem: LastProblem) -> Result<Upload, Error> {
+        boundary!("complete-blames-parts");
         self.moved_or(self.0.store.reopen(lease, Some(&problem)).await)
     }
 
     pub(super) async fn fail(&self, lease: Lease, failure: Failure) -> Result<Upload, Error> {
+        boundary!("complete-failed");
         let upload = self.0.store.abort(lease.upload(), Ending::Fail(failure)).await?;
         tracing::error!(upload_id = %upload.id, failure = failure.name(), "an upload failed");
         match self.finish_abort(upload).await? {
@@ -211,13 +216,23 @@ impl Coordinator {
         }
     }
 
+    /// Nobody knows what became of the completion. It stays `completing`, to be looked at again after the quiet time; past
+    /// its hard cap it is given up, and should it have succeeded the abort will find that out.
     async fn leave_unclear(&self, lease: Lease, why: &str) -> Result<Upload, Error> {
-        tracing::warn!(upload_id = %lease.upload().id, why, "the outcome of a completion is unclear");
+        let upload = lease.upload();
+        tracing::warn!(upload_id = %upload.id, why, "the outcome of a completion is unclear");
+        boundary!("complete-unclear");
+        if upload.hard_expires_at <= upload.seen_at {
+            return match self.0.store.abort(upload, Ending::Abort(AbortReason::Expired)).await {
+                Ok(upload) => self.finish_abort(upload).await,
+                Err(error) => self.moved_or(Err(error)),
+            };
+        }
         self.moved_or(self.0.store.leave_unclear(lease, QUIET).await)
     }
 
     /// When the lease was taken over meanwhile, whoever has it decides: tell how far it is.
-    fn moved_or(&self, outcome: Result<Upload, store::Error>) -> Result<Upload, Error> {
+    pub(super) fn moved_or(&self, outcome: Result<Upload, store::Error>) -> Result<Upload, Error> {
         match outcome {
             Err(store::Error::Moved(moved)) => match &moved.status {
                 Status::Open | Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
@@ -228,7 +243,7 @@ impl Coordinator {
     }
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     Proved { verified: bool },
     Wrong,
 }

@@ -11,11 +11,16 @@ mod uploads;
 mod web;
 mod wire;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get};
 use poem_openapi::OpenApiService;
+use tracing::Instrument;
 use uuid::Uuid;
 
 pub use origin::Origins;
@@ -23,7 +28,8 @@ pub use serve::serve;
 pub use spec::document;
 
 use crate::coordinator::{Coordinator, Error};
-use crate::upload::Owner;
+use crate::telemetry::Metrics;
+use crate::upload::{Owner, State};
 use files::FilesApi;
 use problem::{Code, Problem};
 use uploads::UploadsApi;
@@ -39,6 +45,10 @@ pub struct Site {
     pub demo: bool,
     /// `scheme://host[:port]` of the bucket, the other origin that the demo talks to.
     pub storage_origin: String,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Set when the service is about to stop: from then on it is not ready.
+    pub draining: Arc<AtomicBool>,
 }
 
 /// Nobody is asked who they are yet: everything is this one owner's.
@@ -52,11 +62,13 @@ pub fn routes(site: Site) -> impl Endpoint<Output = Response> {
     let methods = spec::methods(&document);
     let text: &'static str = document.to_string().leak();
     let api = OpenApiService::new((UploadsApi, FilesApi), "Partita", env!("CARGO_PKG_VERSION"));
-    let coordinator = site.coordinator.clone();
+    let (coordinator, draining) = (site.coordinator.clone(), site.draining);
+    let (counted, metrics) = (site.coordinator.clone(), site.metrics);
     let mut routes = Route::new()
         .nest_no_strip("/v1", api.data(site.coordinator.clone()))
         .at("/livez", get(poem::endpoint::make_sync(|_| json("{\"status\":\"alive\"}"))))
-        .at("/readyz", get(poem::endpoint::make(move |_| ready(coordinator.clone()))))
+        .at("/readyz", get(poem::endpoint::make(move |_| ready(coordinator.clone(), draining.clone()))))
+        .at("/metrics", get(poem::endpoint::make(move |_| show_metrics(counted.clone(), metrics.clone()))))
         .at("/openapi.json", get(poem::endpoint::make_sync(move |_| json(text))))
         .nest("/docs", web::docs());
     if site.demo {
@@ -81,7 +93,7 @@ async fn pass(
     origins: &Origins,
     methods: &spec::Methods,
 ) -> Response {
-    let request_id = request_id(&request);
+    let (began, request_id) = (Instant::now(), request_id(&request));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let cors = match origins.check(&request) {
         Ok(cors) => cors,
@@ -94,8 +106,10 @@ async fn pass(
     } else if percent_decode_str(&path).decode_utf8().is_err() {
         unreadable(&path).into_response()
     } else {
+        // What is logged on the way, here and in tasks that go on without us, tells of which request.
+        let span = tracing::info_span!("request", request_id, %method, path);
         // A panic is a fault of ours, and one request's alone.
-        match std::panic::AssertUnwindSafe(endpoint.get_response(request)).catch_unwind().await {
+        match std::panic::AssertUnwindSafe(endpoint.get_response(request).instrument(span)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
                 tracing::error!(request_id, "an operation panicked");
@@ -104,6 +118,10 @@ async fn pass(
         }
     };
     let mut response = finish(response, &request_id, &method, &path, methods);
+    let operation = methods.operation(&method, &path);
+    let status = response.status().as_str().to_owned();
+    metrics::counter!("partita_http_requests_total", "operation" => operation.clone(), "status" => status).increment(1);
+    metrics::histogram!("partita_http_request_seconds", "operation" => operation).record(began.elapsed());
     if let Some(cors) = cors {
         cors.allow(response.headers_mut());
     }
@@ -171,12 +189,34 @@ fn accepts_json(request: &Request) -> bool {
     })
 }
 
+/// Counters as they stand; what the ledger holds is asked now. Without its answer the rest is shown all the same.
+async fn show_metrics(coordinator: Coordinator, metrics: Metrics) -> Response {
+    match coordinator.counts().await {
+        Ok(counts) => {
+            for state in State::ALL {
+                let uploads = counts.uploads.get(state.name()).copied().unwrap_or_default();
+                metrics::gauge!("partita_uploads", "state" => state.name()).set(uploads as f64);
+            }
+            metrics::gauge!("partita_overdue_abort_seconds").set(counts.overdue_abort_seconds as f64);
+            metrics::gauge!("partita_restored").set(f64::from(u8::from(counts.restored)));
+        }
+        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the ledger could not be counted"),
+    }
+    for (pool, used, idle) in coordinator.connections() {
+        metrics::gauge!("partita_database_connections", "pool" => pool, "state" => "used").set(f64::from(used));
+        metrics::gauge!("partita_database_connections", "pool" => pool, "state" => "idle").set(f64::from(idle));
+    }
+    Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
+}
+
 fn json(text: &'static str) -> Response {
     Response::builder().content_type("application/json").body(text)
 }
 
-async fn ready(coordinator: Coordinator) -> poem::Result<Response> {
-    if coordinator.is_ready().await {
+async fn ready(coordinator: Coordinator, draining: Arc<AtomicBool>) -> poem::Result<Response> {
+    if draining.load(Ordering::Relaxed) {
+        Ok(Problem::new(Code::Overloaded, "the service is stopping").retry_after(5).into_response())
+    } else if coordinator.is_ready().await {
         Ok(json("{\"status\":\"ready\"}"))
     } else {
         Ok(Problem::new(Code::DatabaseUnavailable, "the database does not answer, or lacks a migration")

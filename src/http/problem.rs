@@ -82,6 +82,7 @@ codes! {
     StorageRefused "storage-refused" 502 "The storage refused",
     StorageUnavailable "storage-unavailable" 503 "The storage is unavailable",
     DatabaseUnavailable "database-unavailable" 503 "The database is unavailable",
+    Overloaded "overloaded" 503 "The service is overloaded",
 }
 
 /// An error on its way out. What it says holds no text of S3, of the database or of this machine.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use poem::http::Method;
 use poem_openapi::{OpenApiService, Tags};
 use serde_json::{Map, Value, json};
 
@@ -290,15 +291,22 @@ fn header_case(name: &str) -> String {
 
 /// The methods of each path, for `Allow`.
 #[derive(Debug, Clone)]
-pub(super) struct Methods(Arc<Vec<(Vec<String>, String)>>);
+pub(super) struct Methods(Arc<Vec<Entry>>);
+
+/// The segments of a path, its methods, and the operations that they stand for.
+type Entry = (Vec<String>, String, Vec<(String, String)>);
 
 /// The methods of each path of the document.
 pub(super) fn methods(document: &Value) -> Methods {
     let empty = Map::new();
     let paths = document["paths"].as_object().unwrap_or(&empty);
     let entry = |(path, item): (&String, &Value)| {
-        let methods = item.as_object().map(|item| item.keys().map(|method| method.to_uppercase()).collect::<Vec<_>>());
-        (path.split('/').map(str::to_owned).collect(), methods.unwrap_or_default().join(", "))
+        let operation = |(method, operation): (&String, &Value)| {
+            (method.to_uppercase(), operation["operationId"].as_str().unwrap_or_default().to_owned())
+        };
+        let operations: Vec<_> = item.as_object().into_iter().flatten().map(operation).collect();
+        let methods: Vec<_> = operations.iter().map(|(method, _)| method.as_str()).collect();
+        (path.split('/').map(str::to_owned).collect(), methods.join(", "), operations)
     };
     Methods(Arc::new(paths.iter().map(entry).collect()))
 }
@@ -306,6 +314,17 @@ pub(super) fn methods(document: &Value) -> Methods {
 impl Methods {
     /// The methods that this path takes; those beside the API take `GET`.
     pub(super) fn of(&self, path: &str) -> &str {
+        self.entry(path).map_or("GET", |(_, methods, _)| methods)
+    }
+
+    /// The operation of this method on this path; whatever is beside the API is one.
+    pub(super) fn operation(&self, method: &Method, path: &str) -> String {
+        let operations = self.entry(path).map(|(_, _, operations)| operations.as_slice()).unwrap_or_default();
+        let operation = operations.iter().find(|(known, _)| known == method.as_str());
+        operation.map_or("other", |(_, operation)| operation).to_owned()
+    }
+
+    fn entry(&self, path: &str) -> Option<&Entry> {
         let matches = |pattern: &[String]| {
             pattern.len() == path.split('/').count()
                 && pattern
@@ -313,6 +332,6 @@ impl Methods {
                     .zip(path.split('/'))
                     .all(|(pattern, segment)| pattern.starts_with('{') || pattern == segment)
         };
-        self.0.iter().find(|(pattern, _)| matches(pattern)).map_or("GET", |(_, methods)| methods)
+        self.0.iter().find(|(pattern, ..)| matches(pattern))
     }
 }

@@ -1,7 +1,7 @@
 //! How an upload comes into the ledger: once, however often its creation is repeated, and taken over when its maker died.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::entity::idempotency_key;
 use super::entity::upload::{ActiveModel, Column, Entity};
 use super::row::Seen;
-use super::uploads::{Lease, null};
-use super::{Error, Store};
+use super::uploads::Lease;
+use super::{Error, Store, later, null};
 use crate::upload::{Algorithm, Checksum, Ending, Failure, Owner, Plan, State, Status, Upload};
 
 /// How long an idempotency key is kept.
@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// Then nothing is written.
     pub async fn create(&self, new: NewUpload, key: Option<&IdempotencyKey>) -> Result<Created, Error> {
-        let (owner, lease) = (new.owner.clone(), new.lease);
+        let (owner, lease, asked_at) = (new.owner.clone(), new.lease, Instant::now());
         let transaction = self.begin().await?;
         let now = self.now_in(&transaction).await?;
         let id = new.id;
@@ -118,7 +118,7 @@ impl Store {
             }
         }
         transaction.commit().await?;
-        Ok(Created::Fresh(Lease(self.by_id(id).await?)))
+        Ok(Created::Fresh(Lease::new(self.by_id(id).await?, asked_at)))
     }
 
     /// What an earlier request under this key has come to.
@@ -143,15 +143,24 @@ impl Store {
         }
     }
 
-    async fn take_over_creation(&self, found: &Upload, lease: Duration) -> Result<Lease, Error> {
+    /// Takes over a creation whose lease has ended; S3 may hold an upload of its key already, or get one yet.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] while the lease lasts, or when another was faster.
+    pub async fn take_over_creation(&self, found: &Upload, lease: Duration) -> Result<Lease, Error> {
+        let asked_at = Instant::now();
         let update = Entity::update_many()
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
             .col_expr(Column::UpdatedAt, self.now_expr())
+            .col_expr(Column::Creations, Expr::col(Column::Creations).add(1))
+            .col_expr(Column::BegunAt, self.now_expr())
             .col_expr(Column::LeaseUntil, self.in_expr(lease))
+            .col_expr(Column::DueAt, later(Expr::col(Column::DueAt), self.in_expr(lease)))
             .filter(Column::Id.eq(found.id))
             .filter(Column::State.eq(State::Creating.name()))
-            .filter(Column::Version.eq(found.version));
-        Ok(Lease(self.decide(found.id, update).await?))
+            .filter(Column::Version.eq(found.version))
+            .filter(Expr::col(Column::LeaseUntil).lt(self.now_expr()));
+        Ok(Lease::new(self.decide(found.id, update).await?, asked_at))
     }
 
     /// creating → open: S3 has begun it (`s3_upload_id`), or it is empty and needs no multipart upload.
@@ -160,11 +169,11 @@ impl Store {
     /// [`Error::Moved`] when the lease was taken over meanwhile.
     pub async fn open(&self, lease: Lease, s3_upload_id: Option<&str>) -> Result<Upload, Error> {
         let update = self
-            .enter(&lease.0, State::Open)
+            .enter(&lease.upload, State::Open)
             .col_expr(Column::S3UploadId, Expr::value(s3_upload_id))
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt));
-        self.decide(lease.0.id, update).await
+            .col_expr(Column::DueAt, self.due_while_open(Expr::col(Column::ExpiresAt)));
+        self.decide(lease.upload.id, update).await
     }
 
     /// creating → aborting, because S3 refused: the idempotency key goes, for refusals are not kept.
@@ -173,13 +182,13 @@ impl Store {
     /// [`Error::Moved`] when the lease was taken over meanwhile.
     pub async fn refuse_creation(&self, lease: Lease) -> Result<Upload, Error> {
         let transaction = self.begin().await?;
-        let update = self.to_aborting(&lease.0, Ending::Fail(Failure::CreateRefused));
+        let update = self.to_aborting(&lease.upload, Ending::Fail(Failure::CreateRefused));
         let Some(model) = update.exec_with_returning(&transaction).await?.pop() else {
             transaction.rollback().await?;
-            return Err(Error::Moved(Box::new(self.by_id(lease.0.id).await?)));
+            return Err(Error::Moved(Box::new(self.by_id(lease.upload.id).await?)));
         };
         idempotency_key::Entity::delete_many()
-            .filter(idempotency_key::Column::UploadId.eq(lease.0.id))
+            .filter(idempotency_key::Column::UploadId.eq(lease.upload.id))
             .exec(&transaction)
             .await?;
         transaction.commit().await?;
@@ -214,6 +223,9 @@ fn row(new: NewUpload, now: DateTime<Utc>) -> Result<ActiveModel, Error> {
         lease_until: Set(Some(lease_until.timestamp_millis())),
         due_at: Set(Some(lease_until.timestamp_millis())),
         attempts: Set(0),
+        creations: Set(1),
+        begun_at: Set(Some(now.timestamp_millis())),
+        overdue_at: NotSet,
         created_at: Set(now.timestamp_millis()),
         updated_at: Set(now.timestamp_millis()),
         expires_at: Set(expires_at.timestamp_millis()),

@@ -9,12 +9,13 @@ mod creation;
 mod entity;
 mod parts;
 mod row;
+mod sweep;
 mod uploads;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::sea_query::{Expr, SimpleExpr};
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     FromQueryResult, RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions, TransactionTrait,
@@ -23,7 +24,8 @@ use uuid::Uuid;
 
 pub use creation::{Created, IdempotencyKey, NewUpload};
 pub use parts::Tally;
-pub use uploads::{Filter, Lease};
+pub use sweep::{Counts, Known};
+pub use uploads::{Filter, Lease, MAX_TRANSFER};
 
 use crate::clock::Clock;
 use crate::upload::Upload;
@@ -57,6 +59,9 @@ pub enum Error {
         /// In what respect.
         what: &'static str,
     },
+    /// The database came from a backup, and was not yet checked against the bucket.
+    #[error("the database was restored from a backup and not yet checked: run `partita fsck --repair`")]
+    Restored,
     /// The URL leads to no database; it may hold a password, so its text is not repeated.
     #[error("its URL cannot be read")]
     Address,
@@ -171,6 +176,29 @@ impl Store {
         }
     }
 
+    /// Each pool: its name, connections in use, connections waiting.
+    pub fn connections(&self) -> Vec<(&'static str, u32, u32)> {
+        let count = |size: u32, idle: usize| {
+            let idle = std::cmp::min(size, u32::try_from(idle).unwrap_or(u32::MAX));
+            (size - idle, idle)
+        };
+        let pool = |name, db: &DatabaseConnection| {
+            let (used, idle) = if self.is_sqlite() {
+                let pool = db.get_sqlite_connection_pool();
+                count(pool.size(), pool.num_idle())
+            } else {
+                let pool = db.get_postgres_connection_pool();
+                count(pool.size(), pool.num_idle())
+            };
+            (name, used, idle)
+        };
+        if self.is_sqlite() {
+            vec![pool("write", &self.write), pool("read", &self.read)]
+        } else {
+            vec![pool("all", &self.write)]
+        }
+    }
+
     /// The database's clock.
     ///
     /// # Errors
@@ -206,8 +234,7 @@ impl Store {
 
     /// The database's clock some time from now.
     fn in_expr(&self, ahead: Duration) -> SimpleExpr {
-        let milliseconds = TimeDelta::from_std(ahead).unwrap_or(TimeDelta::MAX).num_milliseconds();
-        Expr::cust(format!("({} + {milliseconds})", self.now_sql()))
+        Expr::cust(format!("({} + {})", self.now_sql(), milliseconds(ahead)))
     }
 
     /// A transaction that may write. On SQLite it takes the write lock at once: one that asks for it half-way is refused
@@ -217,4 +244,22 @@ impl Store {
         let options = TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() };
         Ok(self.write.begin_with_options(options).await?)
     }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn null() -> SimpleExpr {
+    Expr::cust("NULL")
+}
+
+/// The later of two moments, within a statement.
+fn later(left: SimpleExpr, right: SimpleExpr) -> SimpleExpr {
+    CaseStatement::new().case(left.clone().lt(right.clone()), right).finally(left).into()
+}
+
+/// The sooner of two moments, within a statement.
+fn sooner(left: SimpleExpr, right: SimpleExpr) -> SimpleExpr {
+    CaseStatement::new().case(left.clone().gt(right.clone()), right).finally(left).into()
 }

@@ -68,6 +68,8 @@ impl TryFrom<Seen> for Upload {
             bucket: row.bucket,
             key: row.object_key,
             s3_upload_id: row.s3_upload_id,
+            creations: row.creations,
+            begun_at: moment(row.begun_at.unwrap_or(row.created_at)),
             status,
             last_problem,
             version: row.version,
@@ -104,20 +106,22 @@ fn status(row: &upload::Model) -> Option<Status> {
             completed_at: moment(row.completed_at?),
         })
     };
+    let target = || Some(Target { size: row.target_size?, checksum: row.target_checksum.clone().map(crc64nvme) });
     let reason = row.abort_reason.as_deref().map(AbortReason::from_name);
     let failure = row.failure.as_deref().map(Failure::from_name);
     match (state, row.object_etag.is_some(), reason, failure) {
         (State::Creating, false, None, None) => Some(Status::Creating { lease_until: lease? }),
         (State::Open, false, None, None) => Some(Status::Open),
-        (State::Completing, false, None, None) => {
-            let target = Target { size: row.target_size?, checksum: row.target_checksum.clone().map(crc64nvme) };
-            Some(Status::Completing { lease_until: lease?, target })
-        }
+        (State::Completing, false, None, None) => Some(Status::Completing { lease_until: lease?, target: target()? }),
         (State::Completed, true, None, None) => Some(Status::Completed(object()?)),
         (State::Deleting, true, None, None) => Some(Status::Deleting(object()?)),
         (State::Deleted, true, None, None) => Some(Status::Deleted(object()?)),
-        (State::Aborting, false, Some(reason), None) => Some(Status::Aborting(Ending::Abort(reason?))),
-        (State::Aborting, false, None, Some(failure)) => Some(Status::Aborting(Ending::Fail(failure?))),
+        (State::Aborting, false, Some(reason), None) => {
+            Some(Status::Aborting { ending: Ending::Abort(reason?), target: target() })
+        }
+        (State::Aborting, false, None, Some(failure)) => {
+            Some(Status::Aborting { ending: Ending::Fail(failure?), target: target() })
+        }
         (State::Aborted, false, Some(reason), None) => Some(Status::Aborted(reason?)),
         (State::Failed, false, None, Some(failure)) => Some(Status::Failed(failure?)),
         _ => None,

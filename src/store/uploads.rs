@@ -1,6 +1,6 @@
 //! Uploads in the ledger: made once, found by their owner, moved by guarded statements.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
@@ -9,8 +9,18 @@ use uuid::Uuid;
 
 use super::entity::upload::{Column, Entity};
 use super::row::Seen;
-use super::{Error, Store};
+use super::{Error, Store, later, null, sooner};
 use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload};
+
+/// S3 judges a URL when a request begins: a transfer begun in time may land this long after its URL ended, and a creation
+/// that got no answer this long after it was sent.
+pub const MAX_TRANSFER: Duration = Duration::from_secs(60 * 60);
+/// An abort that is not proved this long after it could have been is overdue.
+const PROVED_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// Ended uploads stay readable for this long.
+const ENDED_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// An upload that completes by itself is first looked at this long after an activity.
+const LOOK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Which uploads a list shows.
 #[derive(Debug, Default)]
@@ -25,12 +35,25 @@ pub struct Filter {
 /// it. Every exit is fenced by the row's version, so a holder whose lease was taken over can write nothing.
 #[must_use = "a lease left unused blocks the upload until it ends"]
 #[derive(Debug)]
-pub struct Lease(pub(super) Upload);
+pub struct Lease {
+    pub(super) upload: Upload,
+    /// Just before the statement that confirmed it; runs on while the process is stopped.
+    asked_at: Instant,
+}
 
 impl Lease {
+    pub(super) fn new(upload: Upload, asked_at: Instant) -> Lease {
+        Lease { upload, asked_at }
+    }
+
     /// The upload as it was when the lease was won.
     pub fn upload(&self) -> &Upload {
-        &self.0
+        &self.upload
+    }
+
+    /// How long ago the database confirmed it, at the most.
+    pub fn age(&self) -> Duration {
+        self.asked_at.elapsed()
     }
 }
 
@@ -80,12 +103,6 @@ impl Store {
         idle_ttl: Duration,
         urls_expire_at: Option<DateTime<Utc>>,
     ) -> Result<Upload, Error> {
-        let later = |left: SimpleExpr, right: SimpleExpr| -> SimpleExpr {
-            CaseStatement::new().case(left.clone().lt(right.clone()), right).finally(left).into()
-        };
-        let sooner = |left: SimpleExpr, right: SimpleExpr| -> SimpleExpr {
-            CaseStatement::new().case(left.clone().gt(right.clone()), right).finally(left).into()
-        };
         let mut expires_at = later(Expr::col(Column::ExpiresAt), self.in_expr(idle_ttl));
         let mut update = Entity::update_many();
         if let Some(urls) = urls_expire_at {
@@ -97,7 +114,8 @@ impl Store {
         let expires_at = sooner(expires_at, Expr::col(Column::HardExpiresAt));
         let update = update
             .col_expr(Column::ExpiresAt, expires_at.clone())
-            .col_expr(Column::DueAt, expires_at)
+            .col_expr(Column::DueAt, self.due_while_open(expires_at))
+            .col_expr(Column::Attempts, Expr::value(0))
             .col_expr(Column::UpdatedAt, self.now_expr())
             .filter(Column::Id.eq(id))
             .filter(self.is_alive(owner));
@@ -140,9 +158,11 @@ impl Store {
         target: &Target,
         lease: Duration,
     ) -> Result<Lease, Error> {
+        let asked_at = Instant::now();
         let update = Entity::update_many()
             .col_expr(Column::State, Expr::value(State::Completing.name()))
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::Attempts, Expr::value(0))
             .col_expr(Column::UpdatedAt, self.now_expr())
             .col_expr(Column::LeaseUntil, self.in_expr(lease))
             .col_expr(Column::DueAt, self.in_expr(lease))
@@ -155,7 +175,7 @@ impl Store {
             .filter(Column::Id.eq(id))
             .filter(Column::State.is_in(State::Completing.predecessors().map(State::name)))
             .filter(self.is_alive(owner));
-        Ok(Lease(self.decide_for(owner, id, update).await?))
+        Ok(Lease::new(self.decide_for(owner, id, update).await?, asked_at))
     }
 
     /// Takes over a completion whose lease has ended.
@@ -163,45 +183,55 @@ impl Store {
     /// # Errors
     /// [`Error::Moved`] while the lease lasts, or when another was faster.
     pub async fn take_over_completion(&self, seen: &Upload, lease: Duration) -> Result<Lease, Error> {
+        let asked_at = Instant::now();
         let update = Entity::update_many()
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
             .col_expr(Column::UpdatedAt, self.now_expr())
             .col_expr(Column::LeaseUntil, self.in_expr(lease))
-            .col_expr(Column::DueAt, self.in_expr(lease))
+            .col_expr(Column::DueAt, later(Expr::col(Column::DueAt), self.in_expr(lease)))
             .filter(Column::Id.eq(seen.id))
             .filter(Column::State.eq(State::Completing.name()))
             .filter(Column::Version.eq(seen.version))
             .filter(Expr::col(Column::LeaseUntil).lt(self.now_expr()));
-        Ok(Lease(self.decide(seen.id, update).await?))
+        Ok(Lease::new(self.decide(seen.id, update).await?, asked_at))
     }
 
-    /// Begins the lease anew, just before something is sent that takes all of it.
+    /// Prolongs a lease that is still held; its holder and version stay.
     ///
     /// # Errors
     /// [`Error::Moved`] when the lease was taken over meanwhile.
-    pub async fn renew_completion(&self, lease: Lease, ttl: Duration) -> Result<Lease, Error> {
-        Ok(Lease(self.decide(lease.0.id, self.hold_completion(&lease, ttl)).await?))
+    pub async fn prolong_completion(&self, lease: &Lease, ttl: Duration) -> Result<(), Error> {
+        self.decide(lease.upload.id, self.hold_completion(lease, ttl)).await.map(drop)
+    }
+
+    /// Confirms the lease anew, just before something is sent under it.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the lease was taken over meanwhile.
+    pub async fn confirm_completion(&self, lease: Lease, ttl: Duration) -> Result<Lease, Error> {
+        let asked_at = Instant::now();
+        Ok(Lease::new(self.decide(lease.upload.id, self.hold_completion(&lease, ttl)).await?, asked_at))
     }
 
     /// Leaves a completion whose outcome is unclear: it stays `completing`, and nobody sends another for `quiet`, since the
-    /// store may still be at work on the last one.
+    /// store may still be at work on the last one. From then on the lease is nobody's.
     ///
     /// # Errors
     /// [`Error::Moved`] when the lease was taken over meanwhile.
     pub async fn leave_unclear(&self, lease: Lease, quiet: Duration) -> Result<Upload, Error> {
-        let update = self.hold_completion(&lease, quiet).col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1));
-        self.decide(lease.0.id, update).await
+        let update = self.hold_completion(&lease, quiet).col_expr(Column::Version, Expr::col(Column::Version).add(1));
+        self.decide(lease.upload.id, update).await
     }
 
     fn hold_completion(&self, lease: &Lease, ttl: Duration) -> UpdateMany<Entity> {
         Entity::update_many()
-            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
             .col_expr(Column::UpdatedAt, self.now_expr())
             .col_expr(Column::LeaseUntil, self.in_expr(ttl))
-            .col_expr(Column::DueAt, self.in_expr(ttl))
-            .filter(Column::Id.eq(lease.0.id))
+            // Whoever tries in vain is put off ever longer, and stays so.
+            .col_expr(Column::DueAt, later(Expr::col(Column::DueAt), self.in_expr(ttl)))
+            .filter(Column::Id.eq(lease.upload.id))
             .filter(Column::State.eq(State::Completing.name()))
-            .filter(Column::Version.eq(lease.0.version))
+            .filter(Column::Version.eq(lease.upload.version))
     }
 
     /// completing → open: S3 cleanly refused. `problem` says why, if it lies with the parts.
@@ -209,12 +239,12 @@ impl Store {
     /// # Errors
     /// [`Error::Moved`] when the lease was taken over meanwhile.
     pub async fn reopen(&self, lease: Lease, problem: Option<&LastProblem>) -> Result<Upload, Error> {
-        let update = with_problem(self.enter(&lease.0, State::Open), problem)
+        let update = with_problem(self.enter(&lease.upload, State::Open), problem)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, Expr::col(Column::ExpiresAt))
+            .col_expr(Column::DueAt, self.due_while_open(Expr::col(Column::ExpiresAt)))
             .col_expr(Column::TargetSize, null())
             .col_expr(Column::TargetChecksum, null());
-        self.decide(lease.0.id, update).await
+        self.decide(lease.upload.id, update).await
     }
 
     /// completing or aborting → completed. The caller holds the proof: an object that carries our upload id and has the
@@ -227,7 +257,7 @@ impl Store {
         let update = self
             .enter(seen, State::Completed)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, null())
+            .col_expr(Column::DueAt, self.due_when_completed())
             .col_expr(Column::AbortReason, null())
             .col_expr(Column::Failure, null())
             .col_expr(Column::TargetSize, Expr::value(object.size))
@@ -248,19 +278,33 @@ impl Store {
         self.decide(seen.id, self.to_aborting(seen, ending)).await
     }
 
+    /// open → aborting, if its time has come by the database's clock.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the row is no longer as `seen`, or was kept alive meanwhile.
+    pub async fn expire(&self, seen: &Upload) -> Result<Upload, Error> {
+        let update = self
+            .to_aborting(seen, Ending::Abort(AbortReason::Expired))
+            .filter(Expr::col(Column::ExpiresAt).lte(self.now_expr()));
+        self.decide(seen.id, update).await
+    }
+
     pub(super) fn to_aborting(&self, seen: &Upload, ending: Ending) -> UpdateMany<Entity> {
         let (reason, failure) = match ending {
             Ending::Abort(reason) => (Some(reason), None),
             Ending::Fail(failure) => (None, Some(failure)),
         };
+        let landed = Expr::col(Column::UrlsExpireAt).if_null(0).add(super::milliseconds(MAX_TRANSFER));
+        let overdue_at = later(landed, self.now_expr()).add(super::milliseconds(PROVED_WITHIN));
         self.enter(seen, State::Aborting)
             .col_expr(Column::LeaseUntil, null())
             .col_expr(Column::DueAt, self.now_expr())
+            .col_expr(Column::OverdueAt, overdue_at)
             .col_expr(Column::AbortReason, Expr::value(reason.map(AbortReason::name)))
             .col_expr(Column::Failure, Expr::value(failure.map(Failure::name)))
     }
 
-    /// Puts off the next look at an upload that is being aborted.
+    /// Puts off the next look at an upload of which S3 holds nothing, but might again until `due_at`.
     ///
     /// # Errors
     /// [`Error::Moved`] when the row is no longer as `seen`.
@@ -268,28 +312,39 @@ impl Store {
         let update = Entity::update_many()
             .col_expr(Column::DueAt, Expr::value(due_at.timestamp_millis()))
             .col_expr(Column::UpdatedAt, self.now_expr())
-            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .col_expr(Column::Attempts, Expr::value(0))
             .filter(Column::Id.eq(seen.id))
             .filter(Column::State.eq(State::Aborting.name()))
             .filter(Column::Version.eq(seen.version));
         self.decide(seen.id, update).await
     }
 
-    /// aborting → aborted or failed, whichever it was headed for. The caller has seen that S3 holds nothing of it.
+    /// aborting → aborted or failed, whichever it was headed for; deleting → deleted. The caller has seen that S3 holds
+    /// nothing of it.
     ///
     /// # Errors
     /// [`Error::Moved`] when the row is no longer as `seen`.
     pub async fn end(&self, seen: &Upload) -> Result<Upload, Error> {
         let state = match &seen.status {
-            Status::Aborting(Ending::Abort(_)) => State::Aborted,
-            Status::Aborting(Ending::Fail(_)) => State::Failed,
+            Status::Aborting { ending: Ending::Abort(_), .. } => State::Aborted,
+            Status::Aborting { ending: Ending::Fail(_), .. } => State::Failed,
+            Status::Deleting(_) => State::Deleted,
             _ => return Err(Error::Moved(Box::new(seen.clone()))),
         };
         let update = self
             .enter(seen, state)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, null())
+            .col_expr(Column::DueAt, self.in_expr(ENDED_LIFE))
             .col_expr(Column::EndedAt, self.now_expr());
+        self.decide(seen.id, update).await
+    }
+
+    /// completed → deleting: from here on the file is nobody's.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when the row is no longer as `seen`.
+    pub async fn delete(&self, seen: &Upload) -> Result<Upload, Error> {
+        let update = self.enter(seen, State::Deleting).col_expr(Column::DueAt, self.now_expr());
         self.decide(seen.id, update).await
     }
 
@@ -306,10 +361,23 @@ impl Store {
         Entity::update_many()
             .col_expr(Column::State, Expr::value(state.name()))
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::Attempts, Expr::value(0))
             .col_expr(Column::UpdatedAt, self.now_expr())
             .filter(Column::Id.eq(seen.id))
             .filter(Column::State.is_in(state.predecessors().map(State::name)))
             .filter(Column::Version.eq(seen.version))
+    }
+
+    /// When an open upload needs a look: at its end, and one that completes by itself a little after each activity.
+    pub(super) fn due_while_open(&self, expires_at: SimpleExpr) -> SimpleExpr {
+        let by_itself = sooner(expires_at.clone(), self.in_expr(LOOK_PAUSE));
+        CaseStatement::new().case(Expr::col(Column::AutoComplete), by_itself).finally(expires_at).into()
+    }
+
+    /// A completed upload needs a last look if S3 may hold others of its key.
+    fn due_when_completed(&self) -> SimpleExpr {
+        let once = Expr::col(Column::Creations).lte(1);
+        CaseStatement::new().case(once, null()).finally(self.in_expr(MAX_TRANSFER)).into()
     }
 
     /// Runs a guarded statement. It decides; when it changed nothing, the row as it is now tells why.
@@ -340,10 +408,6 @@ impl Store {
         let found = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().one(db).await?;
         found.ok_or(Error::NotFound)?.try_into()
     }
-}
-
-pub(super) fn null() -> SimpleExpr {
-    Expr::cust("NULL")
 }
 
 fn with_problem(update: UpdateMany<Entity>, problem: Option<&LastProblem>) -> UpdateMany<Entity> {

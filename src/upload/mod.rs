@@ -53,6 +53,10 @@ pub struct Upload {
     pub key: String,
     /// S3's own id for the multipart upload; an empty file has none.
     pub s3_upload_id: Option<String>,
+    /// How often it may have been begun at S3. More than once: S3 may hold others of this key.
+    pub creations: i64,
+    /// When it was last sent to S3 to be begun.
+    pub begun_at: DateTime<Utc>,
     /// Where it stands, with the facts that are true there.
     pub status: Status,
     /// Why its last completion was refused.
@@ -97,7 +101,12 @@ pub enum Status {
     /// See [`State::Deleted`].
     Deleted(Object),
     /// See [`State::Aborting`].
-    Aborting(Ending),
+    Aborting {
+        /// How it will end.
+        ending: Ending,
+        /// What a completion was to prove, if one had begun: it may have succeeded after all.
+        target: Option<Target>,
+    },
     /// See [`State::Aborted`].
     Aborted(AbortReason),
     /// See [`State::Failed`].
@@ -114,7 +123,7 @@ impl Status {
             Status::Completed(_) => State::Completed,
             Status::Deleting(_) => State::Deleting,
             Status::Deleted(_) => State::Deleted,
-            Status::Aborting(_) => State::Aborting,
+            Status::Aborting { .. } => State::Aborting,
             Status::Aborted(_) => State::Aborted,
             Status::Failed(_) => State::Failed,
         }

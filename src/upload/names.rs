@@ -85,6 +85,14 @@ pub fn object_key(prefix: &str, id: Uuid, filename: &str) -> String {
     format!("{prefix}{id}/{}", slug(filename))
 }
 
+/// The id of the upload that a key of [`object_key`]'s form belongs to; `None` for any other key.
+pub fn id_in_key(prefix: &str, key: &str) -> Option<Uuid> {
+    let (id, name) = key.strip_prefix(prefix)?.split_once('/')?;
+    let parsed = Uuid::try_parse(id).ok()?;
+    // Other spellings of an id are not ours.
+    (parsed.to_string() == id && !name.is_empty() && !name.contains('/')).then_some(parsed)
+}
+
 /// An ASCII form of a file name, of at most 100 bytes, that keeps its extension.
 fn slug(filename: &str) -> String {
     let mut plain = String::with_capacity(filename.len());

@@ -69,6 +69,8 @@ impl Service {
         settings.embedded_s3.access_key = Some("AKTEST".into());
         settings.embedded_s3.secret_key = Some("a secret of the tests".into());
         settings.web_demo = Some(true);
+        // Tests sweep when they want to.
+        settings.sweep_interval = Duration::from_secs(24 * 3600);
         change(&mut settings);
         let sqlite = format!("sqlite://{}", folder.path().join("partita.sqlite").display());
         let database_url =

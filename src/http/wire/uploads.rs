@@ -149,7 +149,7 @@ impl From<Snapshot> for WireUpload {
             Status::Completed(stored) | Status::Deleting(stored) | Status::Deleted(stored) => {
                 object = Some(stored.into())
             }
-            Status::Aborting(upload::Ending::Abort(reason)) | Status::Aborted(reason) => {
+            Status::Aborting { ending: upload::Ending::Abort(reason), .. } | Status::Aborted(reason) => {
                 abort_reason = Some(reason.name())
             }
             Status::Failed(why) => failure = Some(why.name()),
