@@ -4,15 +4,18 @@ mod support;
 
 mod architecture;
 mod borders;
+mod crashes;
 mod document;
 mod files;
 mod idempotency;
 mod input;
 mod integrity;
+mod kills;
 mod ledger;
 mod lifecycle;
 mod origins;
 mod outages;
 mod presigned;
 mod process;
+mod replicas;
 mod stores;

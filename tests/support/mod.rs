@@ -2,6 +2,8 @@
 //! OpenAPI document.
 
 mod contract;
+pub(crate) mod observed_s3;
+pub(crate) mod proxy;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
