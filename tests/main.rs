@@ -16,3 +16,4 @@ mod outages;
 mod presigned;
 mod process;
 mod stores;
+mod sweep;
