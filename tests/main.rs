@@ -19,3 +19,4 @@ mod presigned;
 mod process;
 mod replicas;
 mod stores;
+mod sweep;

@@ -19,7 +19,8 @@ pub const MAX_TRANSFER: Duration = Duration::from_secs(60 * 60);
 const PROVED_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Ended uploads stay readable for this long.
 const ENDED_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// An upload that completes by itself is first looked at this long after an activity.
+/// Whoever writes an intent goes on with it. Should that come to nothing, the upload is looked at this long after; and so is one
+/// that completes by itself, after each activity.
 const LOOK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Which uploads a list shows.
@@ -298,7 +299,7 @@ impl Store {
         let overdue_at = later(landed, self.now_expr()).add(super::milliseconds(PROVED_WITHIN));
         self.enter(seen, State::Aborting)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, self.now_expr())
+            .col_expr(Column::DueAt, self.in_expr(LOOK_PAUSE))
             .col_expr(Column::OverdueAt, overdue_at)
             .col_expr(Column::AbortReason, Expr::value(reason.map(AbortReason::name)))
             .col_expr(Column::Failure, Expr::value(failure.map(Failure::name)))
@@ -344,7 +345,7 @@ impl Store {
     /// # Errors
     /// [`Error::Moved`] when the row is no longer as `seen`.
     pub async fn delete(&self, seen: &Upload) -> Result<Upload, Error> {
-        let update = self.enter(seen, State::Deleting).col_expr(Column::DueAt, self.now_expr());
+        let update = self.enter(seen, State::Deleting).col_expr(Column::DueAt, self.in_expr(LOOK_PAUSE));
         self.decide(seen.id, update).await
     }
 
