@@ -216,7 +216,7 @@ async fn campaign(postgres: bool) {
             kill_loop.kill_at_random().await;
         } else {
             let aim = kill_loop.random.below(AIMS.len() as u64) as usize;
-            let nth = 1 + kill_loop.random.below(4);
+            let nth = 1 + kill_loop.random.below(3);
             kill_loop.kill_at(&AIMS[aim], nth, Duration::from_secs(3)).await;
         }
         // The process was down for a moment, for longer than leases last, or for longer than uploads live.

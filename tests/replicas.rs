@@ -2,6 +2,8 @@
 //! and repeat on any of them: no completion is sent without a lease just confirmed, two overlap only behind a process that was
 //! stopped in between, every upload ends once.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,45 +16,21 @@ use crate::support::Api;
 use crate::support::observed_s3::Completion;
 use crate::support::proxy::Proxy;
 
-/// A lease counts as just confirmed for this long (`JUST_NOW` of the coordinator), and a request takes a moment to arrive.
-const BEFORE: Duration = Duration::from_secs(10);
-
 /// The processes, each with a database connection that can be cut.
 struct Cluster {
     world: World,
     processes: Vec<Option<Process>>,
     proxies: Vec<Proxy>,
-    halts: Arc<Halts>,
+    ended: Mutex<Ended>,
 }
 
-/// When which process was stopped or dead.
-#[derive(Default)]
-struct Halts(Mutex<Vec<(usize, Instant, Option<Instant>)>>);
-
-impl Halts {
-    fn begin(&self, process: usize) {
-        self.0.lock().expect("no panic").push((process, Instant::now(), None));
-    }
-
-    fn end(&self, process: usize) {
-        for (of, _, until) in self.0.lock().expect("no panic").iter_mut() {
-            if *of == process && until.is_none() {
-                *until = Some(Instant::now());
-            }
-        }
-    }
-
-    /// Whether this process was halted at some time between these moments.
-    fn within(&self, process: usize, from: Instant, to: Instant) -> bool {
-        let halts = self.0.lock().expect("no panic");
-        halts.iter().any(|(of, began, until)| *of == process && *began <= to && until.is_none_or(|until| until >= from))
-    }
-}
+/// When whose lease was ended by the test, by key: nothing else ends one so early.
+type Ended = HashMap<String, Vec<Instant>>;
 
 impl Cluster {
     async fn start(failpoints: &[&str]) -> Cluster {
         let world = World::new(true, failpoints.len()).await;
-        let mut cluster = Cluster { world, processes: Vec::new(), proxies: Vec::new(), halts: Arc::default() };
+        let mut cluster = Cluster { world, processes: Vec::new(), proxies: Vec::new(), ended: Mutex::default() };
         let url = cluster.world.database_url.clone();
         let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a server").0;
         for _ in failpoints {
@@ -78,26 +56,30 @@ impl Cluster {
     }
 
     fn stop(&self, number: usize) {
-        self.halts.begin(number);
         self.signal(number, Signal::STOP);
     }
 
     fn wake(&self, number: usize) {
         self.signal(number, Signal::CONT);
-        self.halts.end(number);
     }
 
     async fn kill(&mut self, number: usize) {
-        self.halts.begin(number);
         let process = self.processes[number].take().expect("running");
         self.world.outlive(number, process, Duration::ZERO).await;
     }
 
-    /// Ends the leases that this process was the last to take: it must be stopped or dead.
+    /// Ends the leases that this process was the last to take: it must be stopped or dead. A row that it holds locked stays.
     async fn end_leases_of(&self, number: usize) {
         let last = "SELECT m.writer FROM moves m WHERE m.id = uploads.id AND m.version = uploads.version ORDER BY n DESC LIMIT 1";
-        let of = format!("state IN ('creating', 'completing') AND ({last}) = 'replica{number}'");
-        self.world.pass_for(LEASES_END, &of).await;
+        let held = format!(
+            "SELECT id, object_key FROM uploads WHERE state IN ('creating', 'completing') AND ({last}) = 'replica{number}'
+             FOR UPDATE SKIP LOCKED"
+        );
+        let keys = self.world.pass_for(LEASES_END, &held).await;
+        let mut ended = self.ended.lock().expect("no panic");
+        for key in keys {
+            ended.entry(key).or_default().push(Instant::now());
+        }
     }
 
     /// Ends the waits in which nobody holds anything: after an unclear completion (its quiet minute; a lease is longer), and
@@ -105,7 +87,8 @@ impl Cluster {
     async fn end_quiet(&self) {
         let unclear = "state = 'completing' AND lease_until - updated_at <= 61000";
         let unborn = format!("state = 'creating' AND updated_at < {} - 8000", self.world.now());
-        self.world.pass_for(LEASES_END, &format!("({unclear}) OR ({unborn})")).await;
+        let waiting = format!("SELECT id FROM uploads WHERE ({unclear}) OR ({unborn}) FOR UPDATE SKIP LOCKED");
+        self.world.pass_for(LEASES_END, &waiting).await;
     }
 
     /// From now on each completion that arrives is held against the database as S3 would see it: there must be a lease.
@@ -123,13 +106,10 @@ impl Cluster {
         kept
     }
 
-    /// Whether a process that took part was halted: the sender shortly before, or one that had sent before it.
-    fn is_excused(&self, completion: &Completion, all: &[Completion]) -> bool {
-        let started = completion.started;
-        let before = |moment: Instant| moment.checked_sub(BEFORE).unwrap_or(moment);
-        let earlier = all.iter().filter(|other| other.key == completion.key && other.started < started);
-        self.halts.within(completion.door, before(started), started) || { earlier }
-            .any(|other| self.halts.within(other.door, before(other.started), started))
+    /// Whether a lease on this upload was ended before, while its holder was stopped or dead.
+    fn is_excused(&self, completion: &Completion) -> bool {
+        let ended = self.ended.lock().expect("no panic");
+        ended.get(&completion.key).is_some_and(|moments| moments.iter().any(|moment| *moment <= completion.started))
     }
 
     /// Two completions of one upload at the same time, with nobody halted in between; and ones that came without a lease.
@@ -144,13 +124,13 @@ impl Cluster {
             });
             if overlaps_one {
                 overlaps += 1;
-                if !self.is_excused(later, &completions) {
+                if !self.is_excused(later) {
                     self.world.told.violation(format!("two completions at once, and nobody was stopped: {later:?}"));
                 }
             }
         }
         for Unleased { completion, row } in unleased {
-            if !self.is_excused(completion, &completions) {
+            if !self.is_excused(completion) {
                 self.world.told.violation(format!("a completion without a lease: {completion:?}, {row}"));
             }
         }
@@ -191,8 +171,12 @@ async fn upheaval(uploads: u64, seed: u64) {
     let mut clients = Clients::start(&cluster.world, 8, seed, uploads);
     let mut random = Random(seed ^ 0x5eed);
     let (mut stops, mut kills, mut cuts) = (0, 0, 0);
+    let begun = clients.counter();
     let mut finished = std::pin::pin!(clients.finish());
     loop {
+        if (stops + kills + cuts) % 50 == 49 {
+            println!("{stops} stops, {kills} kills, {cuts} cuts, {} uploads begun", begun.load(Ordering::Relaxed));
+        }
         let calm = Duration::from_millis(random.below(200));
         if tokio::time::timeout(calm, &mut finished).await.is_ok() {
             break;
@@ -218,7 +202,6 @@ async fn upheaval(uploads: u64, seed: u64) {
                     cluster.end_leases_of(victim).await;
                 }
                 cluster.launch(victim, SLOW).await;
-                cluster.halts.end(victim);
             }
             _ => {
                 cuts += 1;
@@ -242,7 +225,7 @@ async fn upheaval(uploads: u64, seed: u64) {
     let violations = cluster.world.told.violations();
     let report = format!(
         "seed {seed}: {uploads} uploads, {} with an answer, {} completions acknowledged; {stops} stops, {kills} kills, {cuts} \
-         cuts; {completions} completions sent, {overlaps} beside another and {} without a lease, each behind a halted process; \
+         cuts; {completions} completions sent, {overlaps} beside another and {} without a lease, each behind a process that was stopped or dead; \
          {} violations\n  ended {:?}",
         counts.told,
         counts.acknowledged,
@@ -311,4 +294,53 @@ async fn who_was_stopped_while_sending_changes_nothing_by_it() {
     let (_cluster, completions, told, object) = taken_over_at("complete-before-s3", Duration::ZERO).await;
     assert_eq!(completions.iter().map(|completion| completion.door).collect::<Vec<_>>(), [1, 0], "{completions:?}");
     assert_eq!(told, object);
+}
+
+/// Has the first of two processes stop when S3 has begun its upload, its lease end, and the second take over; wakes the first
+/// when the second has opened the upload, or while it is about to.
+async fn adopted_meanwhile(second_failpoint: &str) {
+    let cluster = Cluster::start(&["create-answered=1*sleep(1000)", second_failpoint]).await;
+    let [first, second] =
+        [0, 1].map(|number| Api::new(cluster.processes[number].as_ref().expect("running").base.clone()));
+    let create = async |api: Api| {
+        let request = api.http.post(format!("{}/v1/uploads", api.base)).header("idempotency-key", "k");
+        api.send(request.json(&json!({ "filename": "x", "size": 5 }))).await
+    };
+    let asked = tokio::spawn(create(first));
+    let begun = async {
+        while cluster.world.s3.open_uploads().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("an upload at S3");
+    cluster.stop(0);
+    cluster.end_leases_of(0).await;
+    let asked_second = tokio::spawn(create(second.clone()));
+    let taken_over = async {
+        let row = if second_failpoint.is_empty() { "state = 'open'" } else { "creations = 2" };
+        while cluster.world.count(row).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken_over).await.expect("taken over");
+    cluster.wake(0);
+    let late = asked.await.expect("an answer");
+    let created = asked_second.await.expect("an answer").ok(201);
+    match late.status.as_u16() {
+        201 => assert_eq!(late.body["upload"]["id"], created["upload"]["id"]),
+        status => assert_eq!(status, 503, "{}", late.body),
+    }
+    second.put_parts(created["partUrls"].as_array().expect("part URLs"), b"hello").await;
+    second.complete(created["upload"]["id"].as_str().expect("an id"), None).await.ok(200);
+    assert_eq!(cluster.world.s3.open_uploads().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_stopped_while_creating_takes_nothing_from_who_adopted_it() {
+    adopted_meanwhile("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_stopped_while_creating_takes_nothing_from_who_is_about_to_adopt_it() {
+    adopted_meanwhile("create-found=1*sleep(3000)").await;
 }

@@ -95,6 +95,11 @@ impl Clients {
         self.begun.load(Ordering::Relaxed)
     }
 
+    /// Counts them as they are begun.
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+        self.begun.clone()
+    }
+
     /// Waits until all that were wanted are through.
     pub(crate) async fn finish(&mut self) {
         while let Some(ended) = self.tasks.join_next().await {

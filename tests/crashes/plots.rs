@@ -218,8 +218,10 @@ impl Client {
             let part = bytes[from..bytes.len().min(from + (5 << 20))].to_vec();
             let response = self.http.put(url["url"].as_str().expect("a URL")).body(part).send().await.ok()?;
             if response.status() != 200 {
-                // It was given up meanwhile.
-                self.ask("GET", &format!("/v1/uploads/{id}"), None, None).await;
+                // It was given up meanwhile, or its time is over.
+                let path = format!("/v1/uploads/{id}/part-urls");
+                let reply = self.insist("POST", &path, None, Some(&json!({ "parts": number.to_string() }))).await?;
+                self.refused(plot, "sign", &reply);
                 return None;
             }
             let etag = response.headers().get("etag")?.to_str().ok()?.to_owned();
@@ -278,7 +280,9 @@ impl Client {
     /// Completes it, asking again for as long as it is running. Whether it is completed. `in_vain`: it is to be refused.
     async fn complete(&mut self, plot: Plot, id: &str, request: Option<&Value>, in_vain: bool) -> bool {
         let path = format!("/v1/uploads/{id}/complete");
-        for _ in 0..60 {
+        // What is unclear stays so for longer than a client waits.
+        let tries = if matches!(plot, Plot::CompleteUnclear | Plot::CompleteHidden) { 4 } else { 60 };
+        for _ in 0..tries {
             let Some(reply) = self.insist("POST", &path, None, request).await else { return false };
             match (reply.status.as_u16(), reply.body["code"].as_str().unwrap_or_default()) {
                 (200, _) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use partita::clock::Clock;
 use partita::config::Settings;
 use rustix::process::{Pid, Signal, kill_process};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -159,7 +159,7 @@ impl World {
     pub(crate) async fn count(&self, condition: &str) -> i64 {
         let sql = format!("SELECT count(*) AS found FROM uploads WHERE {condition}");
         let backend = self.database.get_database_backend();
-        let row = self.database.query_one_raw(sea_orm::Statement::from_string(backend, sql)).await;
+        let row = self.database.query_one_raw(Statement::from_string(backend, sql)).await;
         row.expect("counted").expect("a row").try_get("", "found").expect("a number")
     }
 
@@ -168,12 +168,13 @@ impl World {
     pub(crate) async fn pass(&self, time: Duration) {
         self.s3.idle().await;
         // What has ended is left, to be there for the audit.
-        self.pass_for(time, "state NOT IN ('aborted', 'failed', 'deleted')").await;
+        let alive = "SELECT id FROM uploads WHERE state NOT IN ('aborted', 'failed', 'deleted')";
+        self.pass_for(time, alive).await;
     }
 
-    /// The same for some uploads.
-    pub(crate) async fn pass_for(&self, time: Duration, condition: &str) {
-        let moments = [
+    /// The same for these uploads. Returns their keys.
+    pub(crate) async fn pass_for(&self, time: Duration, uploads: &str) -> Vec<String> {
+        const MOMENTS: [&str; 9] = [
             "lease_until",
             "due_at",
             "asked_at",
@@ -184,8 +185,12 @@ impl World {
             "hard_expires_at",
             "urls_expire_at",
         ];
-        let back = moments.map(|moment| format!("{moment} = {moment} - {}", time.as_millis())).join(", ");
-        self.sql(&format!("UPDATE uploads SET {back} WHERE {condition}")).await;
+        let back = MOMENTS.map(|moment| format!("{moment} = {moment} - {}", time.as_millis())).join(", ");
+        let sql =
+            format!("UPDATE uploads SET {back} WHERE id IN (SELECT id FROM ({uploads}) some) RETURNING object_key");
+        let backend = self.database.get_database_backend();
+        let rows = self.database.query_all_raw(Statement::from_string(backend, sql)).await.expect("moved on");
+        rows.into_iter().map(|row| row.try_get("", "object_key").expect("a key")).collect()
     }
 
     /// The database's clock, in a statement.

@@ -218,6 +218,7 @@ impl Shared {
         let operation = match head.method.as_str() {
             "POST" if has("uploads") => "create",
             "POST" if has("uploadId") => "complete",
+            "DELETE" if has("uploadId") => "abort",
             "HEAD" => "head",
             _ => "other",
         };
@@ -262,17 +263,22 @@ impl Shared {
             ("complete", "complete-unclear") if self.nth(key) == 1 => Ok(refusal(503, "SlowDown")),
             ("complete", "complete-hidden") => {
                 let answer = handle().await;
-                // From here on the object is there, and two looks are refused.
+                // From here on the object is there; nobody may look until the upload is given up.
                 Ok(if answer.status() == 200 { refusal(503, "SlowDown") } else { answer })
             }
             ("head", "complete-hidden") => {
                 let answer = handle().await;
-                let hidden = answer.status() == 200 && self.nth(key) <= 2;
+                let given_up = self.faults.lock().expect("no panic").contains_key(key);
+                let hidden = answer.status() == 200 && !given_up;
                 Ok(if hidden {
                     Response::builder().status(403).body(Body::empty()).expect("an answer")
                 } else {
                     answer
                 })
+            }
+            ("abort", "complete-hidden") => {
+                self.nth(key);
+                Ok(handle().await)
             }
             ("complete", "complete-held") => {
                 tokio::time::sleep(SLOW).await;
