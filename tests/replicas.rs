@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 
-use crate::crashes::{Clients, LEASES_END, PATIENCE, Process, Random, World, is_full, number};
+use crate::crashes::{Clients, LEASES_END, PATIENCE, Plot, Process, Random, World, is_full, number};
 use crate::support::Api;
 use crate::support::observed_s3::Completion;
 use crate::support::proxy::Proxy;
@@ -72,7 +72,7 @@ impl Cluster {
     async fn end_leases_of(&self, number: usize) {
         let last = "SELECT m.writer FROM moves m WHERE m.id = uploads.id AND m.version = uploads.version ORDER BY n DESC LIMIT 1";
         let held = format!(
-            "SELECT id, object_key FROM uploads WHERE state IN ('creating', 'completing') AND ({last}) = 'replica{number}'
+            "SELECT id FROM uploads WHERE state IN ('creating', 'completing') AND ({last}) = 'replica{number}'
              FOR UPDATE SKIP LOCKED"
         );
         let keys = self.world.pass_for(LEASES_END, &held).await;
@@ -89,6 +89,12 @@ impl Cluster {
         let unborn = format!("state = 'creating' AND updated_at < {} - 8000", self.world.now());
         let waiting = format!("SELECT id FROM uploads WHERE ({unclear}) OR ({unborn}) FOR UPDATE SKIP LOCKED");
         self.world.pass_for(LEASES_END, &waiting).await;
+    }
+
+    /// Who has sent a completion that S3 is still at.
+    fn sending(&self) -> Option<usize> {
+        let completions = self.world.s3.completions();
+        completions.iter().rev().find(|completion| completion.ended.is_none()).map(|completion| completion.door)
     }
 
     /// From now on each completion that arrives is held against the database as S3 would see it: there must be a lease.
@@ -169,6 +175,7 @@ async fn upheaval(uploads: u64, seed: u64) {
     let mut cluster = Cluster::start(&[SLOW; 3]).await;
     let unleased = cluster.watch();
     let mut clients = Clients::start(&cluster.world, 8, seed, uploads);
+    clients.want(&[Plot::CompleteHeld, Plot::CompleteSlow, Plot::Raced, Plot::Plain]);
     let mut random = Random(seed ^ 0x5eed);
     let (mut stops, mut kills, mut cuts) = (0, 0, 0);
     let begun = clients.counter();
@@ -181,7 +188,7 @@ async fn upheaval(uploads: u64, seed: u64) {
         if tokio::time::timeout(calm, &mut finished).await.is_ok() {
             break;
         }
-        let victim = random.below(3) as usize;
+        let victim = cluster.sending().filter(|_| random.percent(50)).unwrap_or(random.below(3) as usize);
         let while_halted = Duration::from_millis(100 + random.below(900));
         match random.below(10) {
             0..5 => {

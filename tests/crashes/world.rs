@@ -186,8 +186,7 @@ impl World {
             "urls_expire_at",
         ];
         let back = MOMENTS.map(|moment| format!("{moment} = {moment} - {}", time.as_millis())).join(", ");
-        let sql =
-            format!("UPDATE uploads SET {back} WHERE id IN (SELECT id FROM ({uploads}) some) RETURNING object_key");
+        let sql = format!("UPDATE uploads SET {back} WHERE id IN ({uploads}) RETURNING object_key");
         let backend = self.database.get_database_backend();
         let rows = self.database.query_all_raw(Statement::from_string(backend, sql)).await.expect("moved on");
         rows.into_iter().map(|row| row.try_get("", "object_key").expect("a key")).collect()
