@@ -28,6 +28,8 @@ const ACCESS_KEY: &str = "AKOBSERVED";
 const SECRET_KEY: &str = "a secret of the observed S3";
 /// How long S3 takes over what it is slow at.
 const SLOW: Duration = Duration::from_millis(400);
+/// How long it holds a completion before it begins: longer than clients are kept waiting.
+const HELD: Duration = Duration::from_millis(1_500);
 
 pub(crate) struct ObservedS3 {
     shared: Arc<Shared>,
@@ -281,7 +283,7 @@ impl Shared {
                 Ok(handle().await)
             }
             ("complete", "complete-held") => {
-                tokio::time::sleep(SLOW).await;
+                tokio::time::sleep(HELD).await;
                 Ok(handle().await)
             }
             ("complete", "complete-slow") => {
