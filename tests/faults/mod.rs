@@ -3,6 +3,7 @@
 //! bucket holds.
 
 mod abort;
+mod bugs;
 mod complete;
 mod create;
 mod listing;
