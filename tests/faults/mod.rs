@@ -3,9 +3,9 @@
 //! bucket holds.
 
 mod abort;
-mod bugs;
 mod complete;
 mod create;
+mod hard_won;
 mod listing;
 mod outage;
 mod parts;
