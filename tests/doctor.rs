@@ -282,7 +282,8 @@ async fn what_is_wrong_with_the_settings_is_named() {
         format!("http://{}", listener.local_addr().expect("an address"))
     };
     #[rustfmt::skip]
-    let table: [(&[(&str, &str)], &str, &[&str]); 7] = [
+    let table: [(&[(&str, &str)], &str, &[&str]); 8] = [
+        (&[("AWS_SESSION_TOKEN", "made-up")], "credentials", &["InvalidToken"]),
         (&[("AWS_SECRET_ACCESS_KEY", "another")], "credentials", &["SignatureDoesNotMatch"]),
         (&[("AWS_ACCESS_KEY_ID", "AKNOBODY")], "credentials", &["InvalidAccessKeyId"]),
         (&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")], "credentials", &["none found", "AWS_ACCESS_KEY_ID"]),
@@ -306,6 +307,57 @@ async fn what_is_wrong_with_the_settings_is_named() {
     assert_eq!(world.contents().await, [""; 0]);
     let (code, _, errors) = run(world.folder.path(), &world.environment(), &["--origin", "*"]).await;
     assert!(code == Some(2) && errors.contains("exact origin"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urls_are_held_against_the_life_of_the_credentials() {
+    let world = World::honest().await;
+    let path = world.folder.path();
+    let credentials = path.join("credentials.json");
+    std::fs::write(path.join("config"), format!("[default]\ncredential_process = cat {}\n", credentials.display()))
+        .expect("written");
+    let config = path.join("config").display().to_string();
+    // Minutes that the credentials live; what becomes of the URLs.
+    let table = [
+        (-1, "skipped", "because credentials failed"),
+        (5, "warning", "part URLs of now live 4 minutes"),
+        (60, "warning", "uploads may live 6 days"),
+        (60 * 24 * 30, "ok", "part URLs live 15 minutes"),
+    ];
+    for (minutes, verdict, words) in table {
+        let end = partita::clock::Clock::default().now() + chrono::TimeDelta::minutes(minutes);
+        let found = serde_json::json!({
+            "Version": 1, "AccessKeyId": ACCESS, "SecretAccessKey": SECRET, "Expiration": end.to_rfc3339(),
+        });
+        std::fs::write(&credentials, found.to_string()).expect("written");
+        let path = std::env::var("PATH").expect("PATH");
+        let change =
+            [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_CONFIG_FILE", &config), ("PATH", &path)];
+        let findings = world.doctor(&change, &[]).await;
+        assert_eq!(findings.verdict("url-life"), verdict, "{minutes}: {}", findings.document);
+        findings.says("url-life", &[words]);
+        findings.says("credentials", &["temporary"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_somebody_else_is_left_alone() {
+    fn owner(asked: &Asked) -> Option<&str> {
+        asked.headers.get("x-amz-expected-bucket-owner").and_then(|owner| owner.to_str().ok())
+    }
+    let table: [(Deaf, &str, &str); 3] = [
+        (|_| false, "warning", "takes any owner"),
+        (|asked| owner(asked) == Some("000000000000"), "ok", "another is refused"),
+        (|asked| owner(asked).is_some(), "failed", "belongs to another account"),
+    ];
+    for (deaf, verdict, words) in table {
+        let world = World::with(deaf, |_, _| {}).await;
+        let findings = world.doctor(&[("PARTITA_S3_EXPECTED_BUCKET_OWNER", "123456789012")], &[]).await;
+        assert_eq!(findings.verdict("owner"), verdict, "{}", findings.document);
+        findings.says("owner", &[words]);
+        let next = if verdict == "failed" { "skipped" } else { "ok" };
+        assert_eq!(findings.verdict("create"), next);
+    }
 }
 
 /// One answer to whatever is asked.

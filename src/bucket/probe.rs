@@ -82,6 +82,7 @@ impl<E: ProvideErrorMetadata + std::error::Error + 'static> From<SdkError<E, Htt
                 region: None,
             },
             SdkError::TimeoutError(_) => Fault::Silent("it took too long".into()),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Fault::Silent("it took too long".into()),
             other => Fault::Silent(innermost(&other)),
         }
     }

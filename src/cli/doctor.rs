@@ -81,13 +81,14 @@ async fn examine(doctor: &Doctor, fix: bool) -> (Report, Vec<&'static str>) {
     let mut report = Report::default();
     let mut fixed = Vec::new();
     let work = async {
-        doctor.examine(&mut report).await;
+        let in_time = doctor.examine(&mut report).await;
         if fix {
             fixed = doctor.fix(&mut report).await;
         }
+        in_time
     };
     let in_time = tokio::select! {
-        () = work => true,
+        in_time = work => in_time,
         _ = tokio::signal::ctrl_c() => false,
     };
     doctor.finish(&mut report, in_time).await;

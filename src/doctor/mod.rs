@@ -85,10 +85,10 @@ impl Doctor {
         })
     }
 
-    /// Makes every check that can be made; none is missing from the report after [`Doctor::finish`].
-    pub async fn examine(&self, report: &mut Report) {
-        // What is not in the report by then is skipped.
-        let _ = tokio::time::timeout(LONGEST, self.examine_all(report)).await;
+    /// Makes every check that can be made; none is missing from the report after [`Doctor::finish`]. False when it took too
+    /// long.
+    pub async fn examine(&self, report: &mut Report) -> bool {
+        tokio::time::timeout(LONGEST, self.examine_all(report)).await.is_ok()
     }
 
     async fn examine_all(&self, report: &mut Report) {
@@ -120,7 +120,7 @@ impl Doctor {
         fixed
     }
 
-    /// Removes all that was made, and completes the report.
+    /// Removes all that was made, and completes the report. What was broken off, by time or by hand, is not right.
     pub async fn finish(&self, report: &mut Report, in_time: bool) {
         let left = match tokio::time::timeout(LONGEST_CLEANING, self.probe.clean()).await {
             Ok(left) => left,

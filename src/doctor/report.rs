@@ -142,11 +142,14 @@ impl Report {
         let blocking = BLOCKING.iter().find(failed);
         let reason = match blocking {
             Some(id) => format!("not tried, because {id} failed"),
-            None if !in_time => "not tried, for it took too long".to_owned(),
+            None if !in_time => "not tried".to_owned(),
             None => "not tried, because an earlier check failed".to_owned(),
         };
-        for id in &order {
-            if !OCCASIONAL.contains(id) && self.verdict(id).is_none() {
+        let untried = order.iter().filter(|id| !OCCASIONAL.contains(id) && self.verdict(id).is_none());
+        for (place, id) in untried.copied().collect::<Vec<_>>().into_iter().enumerate() {
+            if place == 0 && !in_time {
+                self.fail(id, "broken off here, by hand or because it took too long", "Run it again.");
+            } else {
                 self.skip(id, reason.clone(), None);
             }
         }
@@ -172,6 +175,15 @@ mod tests {
         let skipped = report.checks().iter().filter(|check| check.verdict == Verdict::Skipped);
         assert!(skipped.clone().count() == known - 2);
         assert!(skipped.clone().all(|check| check.seen.contains("because bucket failed")));
+    }
+
+    #[test]
+    fn what_was_broken_off_is_not_right() {
+        let mut report = Report::default();
+        report.ok("credentials", "");
+        report.finish(false);
+        assert_eq!(report.verdict("bucket"), Some(Verdict::Failed));
+        assert_eq!(report.verdict("clock"), Some(Verdict::Skipped));
     }
 
     #[test]
