@@ -264,11 +264,12 @@ async fn the_embedded_s3_is_examined_alone_and_beside_the_service() {
         let running = if beside { Some(start(folder.path(), &environment).await) } else { None };
         let findings = doctor(folder.path(), &environment, &[]).await;
         assert_eq!(findings.with("failed"), [""; 0], "{}", findings.document);
-        assert_eq!(findings.verdict("cors-part"), "ok", "for the service's own page");
+        let own_page = if beside { "ok" } else { "skipped" };
+        assert_eq!(findings.verdict("cors-part"), own_page, "the service says who may, when it starts");
         assert_eq!(findings.document["policy"], Value::Null);
-        let other = doctor(folder.path(), &environment, &["--origin", ORIGIN, "--fix"]).await;
-        other.says("cors-preflight", &["failed", "allowed_origins"]);
         if let Some(running) = running {
+            let other = doctor(folder.path(), &environment, &["--origin", ORIGIN, "--fix"]).await;
+            other.says("cors-preflight", &["failed", "allowed_origins"]);
             running.kill().await;
         }
     }

@@ -53,8 +53,8 @@ pub(super) async fn run(
     flags: Flags,
 ) -> Result<(), Box<dyn Error>> {
     let settings = load(&[])?;
-    let (bucket, _guard) = app::open_bucket(&settings).await?;
-    let doctor = Doctor::new(&bucket, &settings, flags.origins)?;
+    let (bucket, embedded) = app::open_bucket(&settings).await?;
+    let doctor = Doctor::new(&bucket, &settings, flags.origins, embedded.is_some())?;
     let (report, fixed) = examine(&doctor, flags.fix).await;
     let advice = doctor.advice(&report);
     let text = if flags.json {

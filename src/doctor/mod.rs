@@ -44,8 +44,10 @@ pub struct Doctor {
     settings: Settings,
     clock: Clock,
     client: Client,
-    /// The embedded S3 takes its CORS rule from the settings.
+    /// The embedded S3 takes its CORS rule from the settings, when the service starts.
     embedded: bool,
+    /// Whether the embedded S3 runs for this examination only.
+    alone: bool,
     origins: Vec<String>,
 }
 
@@ -61,11 +63,12 @@ pub struct Advice {
 }
 
 impl Doctor {
-    /// For pages of these origins; when there are none, for those that the settings allow.
+    /// For pages of these origins; when there are none, for those that the settings allow. `alone` says that the embedded S3
+    /// runs without the service.
     ///
     /// # Errors
     /// In words, when no HTTPS can be spoken from here.
-    pub fn new(bucket: &Bucket, settings: &Settings, origins: Vec<String>) -> Result<Doctor, String> {
+    pub fn new(bucket: &Bucket, settings: &Settings, origins: Vec<String>, alone: bool) -> Result<Doctor, String> {
         let id = Uuid::new_v4();
         let probe = bucket.probe(format!("{}partita-doctor/{id}/", settings.s3.prefix()), id.to_string());
         let embedded = settings.s3.bucket.is_none();
@@ -81,6 +84,7 @@ impl Doctor {
             clock: Clock::default(),
             client: Client::new()?,
             embedded,
+            alone,
             origins,
         })
     }
