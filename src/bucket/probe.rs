@@ -1,7 +1,7 @@
 //! The calls with which a bucket is tried: each once, with short timeouts, and with S3's answer told as it was. What they
 //! make lies in a folder of its own, and [`Probe::clean`] removes it again.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -402,14 +402,14 @@ impl Probe {
         }
         let unclear = made.unclear.into_iter().map(|key| (key, None));
         // Each version for itself, then whatever stands at the key.
-        let mut keys = BTreeMap::new();
+        let mut keys = BTreeSet::new();
         for (key, version) in made.objects.into_iter().chain(unclear) {
             if version.is_some() && self.delete(&key, version.as_deref()).await.is_err() {
                 left.push(format!("a version of {key}"));
             }
-            keys.insert(key, ());
+            keys.insert(key);
         }
-        for key in keys.into_keys() {
+        for key in keys {
             let mut gone = matches!(self.head(&key).await, Ok(None));
             if !gone {
                 gone = self.delete(&key, None).await.is_ok() && matches!(self.head(&key).await, Ok(None));

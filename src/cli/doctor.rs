@@ -56,6 +56,9 @@ pub(super) async fn run(
     let (bucket, embedded) = app::open_bucket(&settings).await?;
     let doctor = Doctor::new(&bucket, &settings, flags.origins, embedded.is_some())?;
     let (report, fixed) = examine(&doctor, flags.fix).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
     let advice = doctor.advice(&report);
     let text = if flags.json {
         let Advice { policy, cors, lifecycle } = &advice;
