@@ -152,8 +152,18 @@ struct Made {
     uploads: Vec<Opened>,
     /// Keys and versions of objects.
     objects: Vec<(String, Option<String>)>,
-    /// Keys of creations and completions whose outcome is open.
+    /// Keys of creations and completions whose outcome is open: from before they are asked for, since whoever asks may be
+    /// broken off.
     unclear: Vec<String>,
+}
+
+impl Made {
+    /// The latest creation or completion of this key has an outcome.
+    fn settle(&mut self, key: &str) {
+        if let Some(place) = self.unclear.iter().rposition(|unclear| unclear == key) {
+            self.unclear.remove(place);
+        }
+    }
 }
 
 /// Tries one bucket, in one folder of it.
@@ -254,12 +264,15 @@ impl Probe {
             let kind = if algorithm.is_full_object() { ChecksumType::FullObject } else { ChecksumType::Composite };
             request = request.checksum_algorithm(checksum_algorithm(algorithm)).checksum_type(kind);
         }
+        self.made().unclear.push(key.clone());
         let answer = request.send().await.map_err(|error| self.outcome_of(&key, error.into()))?;
         let Some(s3_upload_id) = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned) else {
-            return Err(self.outcome_of(&key, Fault::Silent("an upload without an id".into())));
+            return Err(Fault::Silent("an upload without an id".into()));
         };
         let opened = Opened { key, s3_upload_id };
-        self.made().uploads.push(opened.clone());
+        let mut made = self.made();
+        made.uploads.push(opened.clone());
+        made.settle(&opened.key);
         Ok(opened)
     }
 
@@ -323,10 +336,11 @@ impl Probe {
         if let Some(value) = guards.crc64nvme {
             request = request.checksum_crc64_nvme(value).checksum_type(ChecksumType::FullObject);
         }
+        self.made().unclear.push(upload.key.clone());
         let answer = request.send().await.map_err(|error| self.outcome_of(&upload.key, error.into()))?;
         // The SDK takes a truncated 200 for a success.
         let Some(etag) = answer.e_tag().filter(|etag| !etag.is_empty()) else {
-            return Err(self.outcome_of(&upload.key, Fault::Silent("a completion without an ETag".into())));
+            return Err(Fault::Silent("a completion without an ETag".into()));
         };
         let version = answer.version_id().filter(|version| *version != "null").map(str::to_owned);
         let mut made = self.made();
@@ -335,6 +349,7 @@ impl Probe {
         if !made.objects.contains(&object) {
             made.objects.push(object);
         }
+        made.settle(&upload.key);
         Ok(etag.to_owned())
     }
 
@@ -436,10 +451,10 @@ impl Probe {
         false
     }
 
-    /// Remembers the key when S3 may have done what was asked.
+    /// A clean refusal leaves nothing behind; after anything else S3 may have done what was asked.
     fn outcome_of(&self, key: &str, fault: Fault) -> Fault {
-        if !fault.is_refusal() {
-            self.made().unclear.push(key.to_owned());
+        if fault.is_refusal() {
+            self.made().settle(key);
         }
         fault
     }
