@@ -321,11 +321,8 @@ impl Settings {
         if self.sweep_interval < Duration::from_secs(1) || self.sweep_interval > Duration::from_secs(24 * 3600) {
             return invalid("sweep_interval", "1 second to 1 day");
         }
-        for origin in &self.allowed_origins {
-            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
-            if host.is_empty() || host.contains(['/', '*', ' ', '?', '#', '@']) {
-                return invalid("allowed_origins", "exact origins such as https://app.example.com");
-            }
+        if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
+            return invalid("allowed_origins", "exact origins such as https://app.example.com");
         }
         if self.allowed_hosts.iter().any(|host| host.is_empty() || host.contains(['/', '*', ' ', ':', '@'])) {
             return invalid("allowed_hosts", "host names without scheme, port or wildcard");
@@ -466,6 +463,12 @@ impl StoreKind {
             StoreKind::Other => elsewhere,
         }
     }
+}
+
+/// Whether this is the exact origin of a page, such as `https://app.example.com`.
+pub fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#', '@'])
 }
 
 /// The environment variable of a setting.

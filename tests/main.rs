@@ -4,6 +4,7 @@ mod support;
 
 mod architecture;
 mod borders;
+mod doctor;
 mod document;
 mod faults;
 mod files;

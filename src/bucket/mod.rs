@@ -11,6 +11,8 @@
 mod error;
 mod listing;
 mod presign;
+mod probe;
+mod rules;
 mod urls;
 mod whole;
 
@@ -37,6 +39,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 pub use error::Error;
 pub use listing::{Marker, OpenUpload};
 use presign::Address;
+pub use probe::{Fault, FoundCredentials, Guards, Opened, Probe, ProbedObject};
+pub use rules::{AbortRule, Cors, RULE_ID};
 pub use urls::{Download, PresignedUrl, UrlSigner};
 use urls::{NoCredentials, SigningCredentials};
 use whole::WholeAnswers;
