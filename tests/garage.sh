@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts a Garage (2.x) on free ports of 127.0.0.1, with a folder that is removed at the end, for running the tests of the stores on it
-# by hand: prints the variables that they read, and keeps it until Ctrl-C. See CONTRIBUTING.md.
+# Starts a Garage (2.x) on free ports of 127.0.0.1, with a folder that is removed at the end, for running the tests of the stores on
+# it by hand: prints the variables that they read, and keeps it until Ctrl-C. See CONTRIBUTING.md.
 #
 #   tests/garage.sh PATH_TO_GARAGE
 set -uo pipefail
@@ -26,7 +26,7 @@ main() {
     echo "Garage runs until Ctrl-C." >&2
     wait "$GARAGE_PID"
     echo "Garage has ended by itself." >&2
-    exit 1
+    return 1
 }
 
 finish() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::on_every_store;
-use super::service::OnStore;
+use super::service::{LONG_PART, OnStore};
 use crate::support::{MIB, file};
 
 on_every_store! {
@@ -78,9 +78,10 @@ async fn of_racing_completions_none_is_refused(service: OnStore) {
 }
 
 async fn a_part_sent_again_during_the_completion_does_no_harm(service: OnStore) {
-    let bytes = file(9 * MIB);
-    let (begun, sent) = service.send(&bytes).await;
-    let again = service.begin_part(&begun.urls[0], &bytes[..8 * MIB as usize]).await;
+    let bytes = file(LONG_PART + 5);
+    let begun = service.begin(json!({ "filename": "x", "size": bytes.len(), "partSize": LONG_PART })).await;
+    let sent = service.api.put_parts(&begun.urls, &bytes).await;
+    let again = service.begin_part(&begun.urls[0], &bytes[..LONG_PART as usize]).await;
     let reply = service.api.complete(&begun.id, Some(json!({ "parts": sent }))).await;
     // Some stores refuse while a part is on its way; then it is no fault of the client's, and nothing is lost.
     if reply.status != 200 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::on_every_store;
-use super::service::OnStore;
+use super::service::{LONG_PART, OnStore};
 use crate::support::{MIB, file};
 
 on_every_store! {
@@ -35,10 +35,10 @@ async fn an_aborted_upload_leaves_nothing(service: OnStore) {
 
 async fn a_part_in_flight_during_the_abort_leaves_nothing(service: OnStore) {
     let api = &service.api;
-    let bytes = file(17 * MIB);
-    let begun = service.begin(json!({ "filename": "x", "size": bytes.len() })).await;
-    api.put_parts(&begun.urls[..1], &bytes).await;
-    let flying = service.begin_part(&begun.urls[1], &bytes[8 * MIB as usize..16 * MIB as usize]).await;
+    let bytes = file(LONG_PART + 5);
+    let begun = service.begin(json!({ "filename": "x", "size": bytes.len(), "partSize": LONG_PART })).await;
+    api.put_parts(&begun.urls[1..], &bytes).await;
+    let flying = service.begin_part(&begun.urls[0], &bytes[..LONG_PART as usize]).await;
     api.delete(&begun.path).await.ok(204);
     assert_eq!(
         api.get(&begun.path).await.ok(200)["state"],

@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::on_every_store;
-use super::service::OnStore;
+use super::service::{LONG_PART, OnStore};
 use crate::support::{MIB, crc64nvme, file};
 
 on_every_store! {
@@ -166,8 +166,9 @@ async fn of_parts_sent_again(service: &OnStore) -> Vec<(&'static str, String)> {
     };
     let with_old = raw.complete(&raw.etags[..1]).send().await;
 
-    let bytes = file(5 * MIB);
-    let (begun, sent) = service.send(&bytes).await;
+    let bytes = file(LONG_PART);
+    let begun = service.begin(json!({ "filename": "x", "size": LONG_PART, "partSize": LONG_PART })).await;
+    let sent = service.api.put_parts(&begun.urls, &bytes).await;
     let again = service.begin_part(&begun.urls[0], &bytes).await;
     let part = CompletedPart::builder().part_number(1).e_tag(sent[0]["etag"].as_str().expect("an ETag")).build();
     let complete = service.s3.complete_multipart_upload().bucket(&service.store.bucket).key(&begun.key);
@@ -213,15 +214,16 @@ async fn of_sizes_and_checksums(service: &OnStore) -> Vec<(&'static str, String)
 }
 
 async fn of_aborts(service: &OnStore) -> Vec<(&'static str, String)> {
-    let bytes = file(9 * MIB);
-    let begun = service.begin(json!({ "filename": "x", "size": bytes.len() })).await;
-    let flying = service.begin_part(&begun.urls[0], &bytes[..8 * MIB as usize]).await;
+    let bytes = file(LONG_PART + 5);
+    let begun = service.begin(json!({ "filename": "x", "size": bytes.len(), "partSize": LONG_PART })).await;
+    let (long, short) = bytes.split_at(LONG_PART as usize);
+    let flying = service.begin_part(&begun.urls[0], long).await;
     let abort = service.s3.abort_multipart_upload().bucket(&service.store.bucket).key(&begun.key);
     abort.upload_id(&begun.s3_upload_id).send().await.expect("aborted");
     let told = |status: Option<u16>| status.map_or("cut off".to_owned(), |status| status.to_string());
     let landed = told(flying.land().await);
     let left = if service.listed(&begun).await.is_none() { ", nothing left" } else { ", upload is back" };
-    let late = service.try_part(&begun.urls[1], &bytes[8 * MIB as usize..]).await;
+    let late = service.try_part(&begun.urls[1], short).await;
     let back = if service.listed(&begun).await.is_none() { "" } else { ", upload is back" };
     vec![("part in flight during Abort", landed + left), ("part begun after Abort", told(late) + back)]
 }

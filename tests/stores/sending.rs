@@ -190,12 +190,14 @@ async fn a_part_that_was_sent_again_counts_as_it_was_recorded(service: OnStore) 
     let sync = async || api.call("POST", &format!("{}/sync", begun.path), None).await.ok(200);
     api.put_parts(&begun.urls, &old).await;
     let sent = api.put_parts(&begun.urls, &new).await;
-    // Whatever the store lists now, an unrecorded part with several ETags is not taken on trust.
+    // Where the store lists what was sent before as well, an unrecorded part is not taken on trust.
     sync().await;
+    let doubtful = service.listed(&begun).await.is_some_and(|parts| parts > 2);
     let recorded = api.get(&format!("{}/parts", begun.path)).await.ok(200);
-    for part in recorded["items"].as_array().expect("items") {
-        let number = part["partNumber"].as_u64().expect("a number") as usize;
-        assert_eq!(part["etag"], sent[number - 1]["etag"], "only what was sent last");
+    let recorded = recorded["items"].as_array().expect("items");
+    assert_eq!(recorded.len(), if doubtful { 0 } else { 2 });
+    for (part, sent) in recorded.iter().zip(&sent) {
+        assert_eq!(part["etag"], sent["etag"], "what was sent last");
     }
     api.put(&format!("{}/parts", begun.path), json!({ "parts": sent })).await.ok(200);
     assert_eq!(sync().await["missingParts"], "", "a recorded ETag that S3 lists stays");

@@ -71,6 +71,8 @@ impl InFlight {
     }
 }
 
+/// A part that fits into no socket's buffers: once all but its end is on its way, the store has begun to take it.
+pub(super) const LONG_PART: i64 = 24 << 20;
 const CHUNK: usize = 64 << 10;
 
 impl OnStore {
@@ -187,7 +189,7 @@ impl OnStore {
         request.send().await.ok().map(|answer| answer.status().as_u16())
     }
 
-    /// Begins to send a part, all but its end.
+    /// Begins to send a part, all but its end. The store is at it if it is as long as [`LONG_PART`].
     pub(super) async fn begin_part(&self, url: &Value, bytes: &[u8]) -> InFlight {
         let (rest, chunks) = mpsc::channel::<Vec<u8>>(1);
         let stream = futures_util::stream::unfold(chunks, |mut chunks| async move {
