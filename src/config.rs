@@ -118,7 +118,7 @@ pub enum StoreKind {
 pub enum FullObjectChecksum {
     /// It computes one by itself.
     Computed,
-    /// It computes one when the upload's creation asks for it.
+    /// It computes one when the upload's creation asks for it, of parts that carry none as well.
     Told,
     /// It has none, or a wrong one: never compared.
     None,
@@ -449,18 +449,14 @@ impl StoreKind {
             StoreKind::R2 => {
                 Capabilities { conditional_completion: true, upload_life: Some(6 * 24 * HOUR), ..elsewhere }
             }
-            StoreKind::Minio => Capabilities {
-                full_object_checksum: FullObjectChecksum::Told,
-                upload_life: Some(23 * HOUR),
-                ..elsewhere
-            },
+            // Told of a checksum, MinIO and Garage refuse each part that does not carry one.
+            StoreKind::Minio => Capabilities { upload_life: Some(23 * HOUR), ..elsewhere },
             StoreKind::Seaweedfs => Capabilities {
                 conditional_completion: true,
                 full_object_checksum: FullObjectChecksum::Told,
                 ..elsewhere
             },
-            StoreKind::Garage => Capabilities { full_object_checksum: FullObjectChecksum::Told, ..elsewhere },
-            StoreKind::Other => elsewhere,
+            StoreKind::Garage | StoreKind::Other => elsewhere,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::support::{Api, MIB, file, new_database};
 type Environment<'a> = &'a [(&'a str, &'a str)];
 
 /// The real binary with nothing of this process's environment but what is given.
-fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
+pub(crate) fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_partita"));
     command.env_clear().current_dir(folder).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("PATH", std::env::var("PATH").unwrap_or_default());
