@@ -20,6 +20,10 @@ use tokio::process::Command;
 use crate::process::start;
 use crate::support::needed;
 
+/// Settings as the environment gives them.
+type Settings<'a> = &'a [(&'a str, &'a str)];
+type Words<'a> = &'a [&'a str];
+
 const ORIGIN: &str = "https://app.example";
 const ACCESS: &str = "AKDOCTOR";
 const SECRET: &str = "a secret that must not be shown";
@@ -283,7 +287,7 @@ async fn what_is_wrong_with_the_settings_is_named() {
         format!("http://{}", listener.local_addr().expect("an address"))
     };
     #[rustfmt::skip]
-    let table: [(&[(&str, &str)], &str, &[&str]); 8] = [
+    let table: [(Settings<'_>, &str, Words<'_>); 8] = [
         (&[("AWS_SESSION_TOKEN", "made-up")], "credentials", &["InvalidToken"]),
         (&[("AWS_SECRET_ACCESS_KEY", "another")], "credentials", &["SignatureDoesNotMatch"]),
         (&[("AWS_ACCESS_KEY_ID", "AKNOBODY")], "credentials", &["InvalidAccessKeyId"]),
@@ -544,7 +548,7 @@ fn drop_at_preflight(asked: &Asked, answer: &mut Answer, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_kept_out_is_told_by_what() {
     #[rustfmt::skip]
-    let table: [(Option<(&[&str], &[&str])>, &str, &str, &str); 4] = [
+    let table: [(Option<(Words<'_>, Words<'_>)>, &str, &str, &str); 4] = [
         (None, "failed", "failed", "may not PUT"),
         (Some((&["content-type", "x-amz-checksum-*"], &[])), "ok", "failed", "ETag of a part is hidden"),
         (Some((&["content-type"], &["ETag"])), "warning", "ok", "x-amz-checksum-*"),

@@ -137,7 +137,7 @@ impl Coordinator {
         Ok(match &upload.status {
             Status::Completed(object) => {
                 let there = found(self.0.bucket.head_version(upload, object.version_id.as_deref()).await?);
-                (!there.is_some_and(|there| there.size == object.size)).then_some(Disagreement::ObjectMissing)
+                there.is_none_or(|there| there.size != object.size).then_some(Disagreement::ObjectMissing)
             }
             // The sweeper is on its way to find out.
             Status::Creating { .. } | Status::Deleting(_) => None,
