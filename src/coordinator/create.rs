@@ -193,7 +193,7 @@ impl Coordinator {
         let opened = self.0.store.open(lease, Some(&s3_upload_id)).await;
         boundary!("create-opened");
         match opened {
-            // Another took over while S3 began this one, and may be about to adopt it: should it not, it is aborted with the
+            // Another took over while S3 began this one, and may be about to adopt it. Should it not, it is aborted with the
             // other strays of this key.
             Err(store::Error::Moved(moved)) if matches!(moved.status, Status::Creating { .. }) => {
                 Err(bucket::Error::Unavailable("another begins this upload".into()).into())
@@ -205,7 +205,10 @@ impl Coordinator {
                 {
                     tracing::warn!(upload_id = %begun.id, %error, "an upload that nobody wants stays at S3 for now");
                 }
-                Ok(*moved)
+                match moved.status {
+                    Status::Open | Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
+                    _ => Err(store::Error::Moved(moved).into()),
+                }
             }
             outcome => Ok(outcome?),
         }

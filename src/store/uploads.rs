@@ -258,7 +258,7 @@ impl Store {
         let update = self
             .enter(seen, State::Completed)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, self.due_when_completed())
+            .col_expr(Column::DueAt, self.due_when_completed(object))
             .col_expr(Column::AbortReason, null())
             .col_expr(Column::Failure, null())
             .col_expr(Column::TargetSize, Expr::value(object.size))
@@ -375,10 +375,16 @@ impl Store {
         CaseStatement::new().case(Expr::col(Column::AutoComplete), by_itself).finally(expires_at).into()
     }
 
-    /// A completed upload needs a last look if S3 may hold others of its key.
-    fn due_when_completed(&self) -> SimpleExpr {
-        let once = Expr::col(Column::Creations).lte(1);
-        CaseStatement::new().case(once, null()).finally(self.in_expr(MAX_TRANSFER)).into()
+    /// A completed upload needs a last look if S3 may hold open uploads of its key: those of an unclear creation, or what a
+    /// late part makes of the one that an empty stream had no use for.
+    fn due_when_completed(&self, object: &Object) -> SimpleExpr {
+        let mut leaves_nothing = Expr::col(Column::Creations).lte(1);
+        if object.size == 0 {
+            leaves_nothing = leaves_nothing.and(Column::S3UploadId.is_null());
+        }
+        let landed = later(Expr::col(Column::UrlsExpireAt).if_null(0), self.now_expr());
+        let landed = landed.add(super::milliseconds(MAX_TRANSFER));
+        CaseStatement::new().case(leaves_nothing, null()).finally(landed).into()
     }
 
     /// Runs a guarded statement. It decides; when it changed nothing, the row as it is now tells why.
