@@ -14,6 +14,7 @@ on_both_databases! {
     an_empty_file_is_an_object
     a_file_of_unknown_size_is_completed_with_its_size
     a_wrong_size_of_a_stream_destroys_nothing
+    what_s3_told_of_a_part_stays_when_the_part_is_reported_again
     racing_completions_are_told_how_far_it_is
     reports_of_the_same_parts_in_any_order_do_not_block_each_other
     an_upload_completes_by_itself
@@ -175,6 +176,27 @@ async fn a_wrong_size_of_a_stream_destroys_nothing(service: Service) {
     let refused = api.post(&format!("{path}/complete"), json!({ "size": 5 * MIB + 5 })).await;
     refused.problem(422, "size-mismatch");
     assert_eq!(api.get(&path).await.ok(200)["state"], "open");
+}
+
+async fn what_s3_told_of_a_part_stays_when_the_part_is_reported_again(service: Service) {
+    let api = &service.api;
+    let (id, ..) = api.create(json!({ "filename": "x" })).await;
+    let path = format!("/v1/uploads/{id}");
+    let part = json!({ "items": [{ "partNumber": 1, "size": 5 }] });
+    let signed = api.post(&format!("{path}/part-urls"), part).await.ok(200);
+    let (_, etag) = api.put_bytes(&signed["partUrls"][0], b"hello".to_vec()).await;
+    let known = async || api.get(&format!("{path}/parts")).await.ok(200)["items"][0]["size"].as_i64();
+    let report = async |etag: &str| api.put(&format!("{path}/parts/1"), json!({ "etag": etag })).await.ok(200);
+    // One of unknown size counts as a whole one.
+    let unknown = Some(64 * MIB);
+    report(&etag).await;
+    assert_eq!(known().await, unknown, "a client need not say it");
+    api.call("POST", &format!("{path}/sync"), None).await.ok(200);
+    assert_eq!(known().await, Some(5));
+    report(&etag).await;
+    assert_eq!(known().await, Some(5), "a completion that has just asked S3 may be about to go by it");
+    report("other").await;
+    assert_eq!(known().await, unknown, "of another part nothing is known");
 }
 
 async fn racing_completions_are_told_how_far_it_is(service: Service) {

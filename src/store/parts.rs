@@ -37,7 +37,16 @@ impl Store {
         let transaction = self.begin().await?;
         let upload = self.hold_open(&transaction, owner, id).await?;
         let mut replace = OnConflict::columns([Column::UploadId, Column::PartNumber]);
-        replace.update_columns([Column::Etag, Column::Size, Column::Checksum, Column::RecordedAt]);
+        // Of the same part, what is known already stays: a completion may be about to go by it.
+        let kept = |column: &str| {
+            Expr::cust(format!(
+                "CASE WHEN parts.etag = excluded.etag THEN COALESCE(excluded.{column}, parts.{column}) ELSE excluded.{column} END"
+            ))
+        };
+        replace
+            .update_columns([Column::Etag, Column::RecordedAt])
+            .value(Column::Size, kept("size"))
+            .value(Column::Checksum, kept("checksum"));
         insert(&transaction, &upload, parts, &replace).await?;
         Ok(transaction.commit().await?)
     }
