@@ -23,6 +23,8 @@ use crate::support::needed;
 /// Settings as the environment gives them.
 type Settings<'a> = &'a [(&'a str, &'a str)];
 type Words<'a> = &'a [&'a str];
+/// Headers that pages may send, and that they may read.
+type Cors<'a> = (Words<'a>, Words<'a>);
 
 const ORIGIN: &str = "https://app.example";
 const ACCESS: &str = "AKDOCTOR";
@@ -548,7 +550,7 @@ fn drop_at_preflight(asked: &Asked, answer: &mut Answer, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_kept_out_is_told_by_what() {
     #[rustfmt::skip]
-    let table: [(Option<(Words<'_>, Words<'_>)>, &str, &str, &str); 4] = [
+    let table: [(Option<Cors<'_>>, &str, &str, &str); 4] = [
         (None, "failed", "failed", "may not PUT"),
         (Some((&["content-type", "x-amz-checksum-*"], &[])), "ok", "failed", "ETag of a part is hidden"),
         (Some((&["content-type"], &["ETag"])), "warning", "ok", "x-amz-checksum-*"),
