@@ -152,7 +152,7 @@ impl Coordinator {
     async fn begin_at_s3(&self, lease: Lease) -> Result<Upload, Error> {
         boundary!("create-row-written");
         if lease.upload().plan.size() == Some(0) {
-            return Ok(self.0.store.open(lease, None).await?);
+            return taken_over_or(self.0.store.open(lease, None).await);
         }
         match self.0.bucket.create(lease.upload()).await {
             Ok(s3_upload_id) => {
@@ -164,8 +164,14 @@ impl Coordinator {
             Err(error) => {
                 tracing::error!(upload_id = %lease.upload().id, %error, "S3 refused to begin an upload");
                 boundary!("create-refused");
-                let upload = self.0.store.refuse_creation(lease).await?;
-                self.finish_abort(upload).await?;
+                match self.0.store.refuse_creation(lease).await {
+                    // Another took over meanwhile, and S3 did not refuse it.
+                    Err(store::Error::Moved(moved)) if has_begun(&moved) => return Ok(*moved),
+                    Err(store::Error::Moved(_)) => {}
+                    outcome => {
+                        self.finish_abort(outcome?).await?;
+                    }
+                }
                 Err(error.into())
             }
         }
@@ -196,7 +202,7 @@ impl Coordinator {
             // Another took over while S3 began this one, and may be about to adopt it. Should it not, it is aborted with the
             // other strays of this key.
             Err(store::Error::Moved(moved)) if matches!(moved.status, Status::Creating { .. }) => {
-                Err(bucket::Error::Unavailable("another begins this upload".into()).into())
+                taken_over_or(Err(store::Error::Moved(moved)))
             }
             Err(store::Error::Moved(moved)) => {
                 // It was aborted, or taken over, meanwhile. If it was not adopted, nobody else knows of this one.
@@ -205,10 +211,7 @@ impl Coordinator {
                 {
                     tracing::warn!(upload_id = %begun.id, %error, "an upload that nobody wants stays at S3 for now");
                 }
-                match moved.status {
-                    Status::Open | Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
-                    _ => Err(store::Error::Moved(moved).into()),
-                }
+                taken_over_or(Err(store::Error::Moved(moved)))
             }
             outcome => Ok(outcome?),
         }
@@ -235,5 +238,21 @@ impl Coordinator {
         let numbers = (1..=i32::try_from(count).unwrap_or(i32::MAX)).collect();
         let ttl = wanted.and_then(|wanted| wanted.ttl);
         self.sign_parts(upload, &PartsRequest::Numbers(numbers), ttl).await
+    }
+}
+
+/// Whether the upload has come to be: whoever asked for its creation is told of it, no matter who made it.
+fn has_begun(upload: &Upload) -> bool {
+    matches!(upload.status, Status::Open | Status::Completing { .. } | Status::Completed(_))
+}
+
+/// When another took the creation over meanwhile, the upload as it is by now, or that it is to be asked for again.
+fn taken_over_or(outcome: Result<Upload, store::Error>) -> Result<Upload, Error> {
+    match outcome {
+        Err(store::Error::Moved(moved)) if has_begun(&moved) => Ok(*moved),
+        Err(store::Error::Moved(moved)) if matches!(moved.status, Status::Creating { .. }) => {
+            Err(bucket::Error::Unavailable("another begins this upload".into()).into())
+        }
+        outcome => Ok(outcome?),
     }
 }

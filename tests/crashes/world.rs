@@ -89,8 +89,6 @@ impl World {
             ("PARTITA_UPLOAD_IDLE_TTL", "30m"),
             ("PARTITA_UPLOAD_MAX_TTL", "100m"),
         ]);
-        // The tests' build is not optimized, and its frames are several times as large as they will be.
-        command.env("RUST_MIN_STACK", (8 << 20).to_string());
         let mut child = command.spawn().expect("started");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         let mut base = None;
