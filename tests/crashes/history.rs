@@ -85,7 +85,7 @@ impl Told {
         };
         self.with(id, |history| {
             history.seen.push(Seen { asked, answered: Instant::now(), state });
-            let Some(etag) = upload["object"]["etag"].as_str() else { return None };
+            let etag = upload["object"]["etag"].as_str()?;
             let object = (etag.to_owned(), upload["object"]["size"].as_i64().unwrap_or(-1));
             match history.object.replace(object.clone()) {
                 Some(before) if before != object => Some(format!("{id} was {before:?}, and is {object:?}")),

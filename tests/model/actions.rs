@@ -26,20 +26,47 @@ pub(super) struct Wish {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action {
     /// S3 fails, or the service dies, while it is at it.
-    Create { wish: Wish, key: Option<u8>, upset: Option<Upset>, death: Option<When> },
-    Call { upload: usize, call: Call, death: Option<(Op, When)> },
+    Create {
+        wish: Wish,
+        key: Option<u8>,
+        upset: Option<Upset>,
+        death: Option<When>,
+    },
+    Call {
+        upload: usize,
+        call: Call,
+        death: Option<(Op, When)>,
+    },
     /// An abort while a part is on its way that makes S3 bring the upload back.
-    AbortInFlight { upload: usize },
+    AbortInFlight {
+        upload: usize,
+    },
     /// Sends a part by a URL that was handed out.
-    Send { upload: usize, part: usize, bytes: u8 },
-    Upset { upload: usize, op: Op, upset: Upset },
-    Down { upload: usize, op: Op, down: Down },
+    Send {
+        upload: usize,
+        part: usize,
+        bytes: u8,
+    },
+    Upset {
+        upload: usize,
+        op: Op,
+        upset: Upset,
+    },
+    Down {
+        upload: usize,
+        op: Op,
+        down: Down,
+    },
     ListingDown,
     Heal,
     /// S3 drops the upload, as a lifecycle rule does.
-    Drop { upload: usize },
+    Drop {
+        upload: usize,
+    },
     /// Somebody else puts an object at the key.
-    Foreign { upload: usize },
+    Foreign {
+        upload: usize,
+    },
     /// S3 finishes what it was still at work on.
     Land,
     Advance(Time),
@@ -143,7 +170,8 @@ impl Model {
             matches!(upload.state, State::Aborting(Ending::CreateRefused) | State::Ended(Ending::CreateRefused))
         };
         let bound = key.and_then(|key| self.keys.get(&key)).copied();
-        let bound = bound.filter(|(upload, _, at)| now < at + KEY_LIFE && !self.uploads[*upload].iter().all(is_refused));
+        let bound =
+            bound.filter(|(upload, _, at)| now < at + KEY_LIFE && !self.uploads[*upload].iter().all(is_refused));
         let fresh = bound.is_none();
         let (index, first_wish) = match bound {
             Some((index, wish, _)) => (index, wish),
@@ -221,8 +249,22 @@ impl ReferenceStateMachine for Sequences {
     fn transitions(model: &Model) -> BoxedStrategy<Action> {
         let count = model.uploads.len();
         let mut steps: Vec<(u32, BoxedStrategy<Action>)> = vec![
-            (if count == 0 { 400 } else if count < UPLOADS { 10 } else { 2 }, create().boxed()),
-            (7, prop::sample::select(vec![100, 1_200, 7_200, 7_200, 90_000, 610_000, 2_700_000]).prop_map(Action::Advance).boxed()),
+            (
+                if count == 0 {
+                    400
+                } else if count < UPLOADS {
+                    10
+                } else {
+                    2
+                },
+                create().boxed(),
+            ),
+            (
+                7,
+                prop::sample::select(vec![100, 1_200, 7_200, 7_200, 90_000, 610_000, 2_700_000])
+                    .prop_map(Action::Advance)
+                    .boxed(),
+            ),
             (7, Just(Action::Sweep).boxed()),
             (3, Just(Action::Die).boxed()),
             (2, Just(Action::ListingDown).boxed()),
@@ -251,7 +293,8 @@ impl ReferenceStateMachine for Sequences {
             Action::Call { upload: index, .. } | Action::Down { upload: index, .. } => upload(index).is_some(),
             Action::Upset { upload: index, op, upset } => upload(index).is_some_and(|upload| {
                 // PutObject knows neither; nor does a success of it say anything that could be cut off.
-                let put = matches!(upset, Upset::Cut(_) | Upset::Unavailable | Upset::Forbidden | Upset::ConditionAfter);
+                let put =
+                    matches!(upset, Upset::Cut(_) | Upset::Unavailable | Upset::Forbidden | Upset::ConditionAfter);
                 let create = !matches!(upset, Upset::DeniedAfter | Upset::ConditionAfter);
                 if op == Op::Create { create } else { put || !upload.is_empty() }
             }),

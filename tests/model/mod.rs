@@ -64,7 +64,11 @@ fn sequences(postgres: bool) {
                     }
                     if let Err(failure) = sequence(first + case) {
                         failed.store(true, Ordering::Relaxed);
-                        panic!("PARTITA_SEED={} PARTITA_CASES=1, case {} of {cases}: {failure}", first + case, case + 1);
+                        panic!(
+                            "PARTITA_SEED={} PARTITA_CASES=1, case {} of {cases}: {failure}",
+                            first + case,
+                            case + 1
+                        );
                     }
                 }
             });

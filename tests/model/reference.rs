@@ -42,9 +42,14 @@ pub(super) enum Ending {
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
-    Create { urls: bool },
+    Create {
+        urls: bool,
+    },
     Sign,
-    Record { part: usize, bytes: u8 },
+    Record {
+        part: usize,
+        bytes: u8,
+    },
     Sync,
     /// With parts of these bytes in the body, or without a body.
     Complete(Option<u8>),
@@ -138,7 +143,13 @@ impl Upload {
     }
 
     /// All that the call may be answered with, and where the upload may be then; when the service dies at `death`, nothing.
-    pub(super) fn outcomes(&self, call: Call, fresh: bool, now: Time, death: Option<(Op, When)>) -> Vec<(Answer, Upload)> {
+    pub(super) fn outcomes(
+        &self,
+        call: Call,
+        fresh: bool,
+        now: Time,
+        death: Option<(Op, When)>,
+    ) -> Vec<(Answer, Upload)> {
         Choices::all(|choices| {
             let (mut upload, mut run) = (self.clone(), Run { now, choices, death });
             let answer = upload.answer(call, fresh, &mut run).unwrap_or(UNHEARD);

@@ -82,11 +82,7 @@ impl StateMachineTest for Trial {
     fn init_test(_: &Model) -> Trial {
         let database = DATABASE.with_borrow(Clone::clone);
         if let Some(url) = &database {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime")
-                .block_on(clear(url));
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(clear(url));
         }
         Trial {
             service: Mortal::born(database.as_deref()),
@@ -133,7 +129,8 @@ impl Trial {
             let fits = |(allowed, state): &(Answer, Upload)| {
                 answer.is_none_or(|answer| answer == *allowed) && foreseen(state) == seen
             };
-            let left: Vec<Upload> = outcomes.iter().filter(|outcome| fits(outcome)).map(|(_, state)| state.clone()).collect();
+            let left: Vec<Upload> =
+                outcomes.iter().filter(|outcome| fits(outcome)).map(|(_, state)| state.clone()).collect();
             if left.is_empty() {
                 let allowed: Vec<_> = outcomes.iter().map(|(answer, state)| (answer, foreseen(state))).collect();
                 self.fail(&format!(
@@ -141,7 +138,8 @@ impl Trial {
                     self.model.uploads[upload]
                 ));
             }
-            if let (Some(row), Some(stored)) = (shown.get(&known.id).filter(|row| row["state"] == "completed"), stored) {
+            if let (Some(row), Some(stored)) = (shown.get(&known.id).filter(|row| row["state"] == "completed"), stored)
+            {
                 self.check_object(upload, &row["object"].clone(), stored, &left);
             }
             self.check_parts(upload, &left, action);
@@ -179,9 +177,11 @@ impl Trial {
         }
         let path = format!("/v1/uploads/{}/parts", self.known[upload].id);
         let listed = self.service.call("GET", &path, None, None).ok(200);
-        let listed: Vec<(u64, String)> = listed["items"].as_array().into_iter().flatten().map(number_and_etag).collect();
+        let listed: Vec<(u64, String)> =
+            listed["items"].as_array().into_iter().flatten().map(number_and_etag).collect();
         let recorded = |state: &Upload| -> Vec<(u64, String)> {
-            let etag = |part: usize| Some((part as u64 + 1, etag_of(state.planned, part, state.recorded[part]?).to_owned()));
+            let etag =
+                |part: usize| Some((part as u64 + 1, etag_of(state.planned, part, state.recorded[part]?).to_owned()));
             (0..state.planned).filter_map(etag).collect()
         };
         if !states.iter().any(|state| recorded(state) == listed) {
@@ -216,7 +216,8 @@ impl Trial {
     fn play(&mut self, action: Action) -> Option<Answer> {
         match action {
             Action::Create { wish, key, upset, death } => {
-                let script = upset.map(|upset| self.service.s3.play(upset_script(Operation::CreateMultipartUpload, upset).next(1)));
+                let script = upset
+                    .map(|upset| self.service.s3.play(upset_script(Operation::CreateMultipartUpload, upset).next(1)));
                 let death = death.map(|when| (death_script(Operation::CreateMultipartUpload, when), when));
                 let (answer, reply) = self.ask(death, "POST", "/v1/uploads", Some(body_of(wish)), key);
                 if let Some(script) = script {
@@ -417,8 +418,12 @@ fn body_of(wish: Wish) -> Value {
 fn request(call: Call, planned: usize, path: &str, id: &str) -> (&'static str, String, Option<Value>) {
     let report = |part: usize, bytes: u8| json!({ "partNumber": part + 1, "etag": etag_of(planned, part, bytes) });
     match call {
-        Call::Sign => ("POST", format!("{path}/part-urls"), Some(json!({ "parts": if planned == 2 { "1-2" } else { "1" } }))),
-        Call::Record { part, bytes } => ("PUT", format!("{path}/parts"), Some(json!({ "parts": [report(part, bytes)] }))),
+        Call::Sign => {
+            ("POST", format!("{path}/part-urls"), Some(json!({ "parts": if planned == 2 { "1-2" } else { "1" } })))
+        }
+        Call::Record { part, bytes } => {
+            ("PUT", format!("{path}/parts"), Some(json!({ "parts": [report(part, bytes)] })))
+        }
         Call::Sync => ("POST", format!("{path}/sync"), None),
         Call::Complete(None) => ("POST", format!("{path}/complete"), None),
         Call::Complete(Some(bytes)) => {
