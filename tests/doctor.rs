@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 use crate::process::start;
 use crate::support::needed;
@@ -545,6 +546,63 @@ fn drop_at_preflight(asked: &Asked, answer: &mut Answer, name: &str) {
     if asked.method == Method::OPTIONS {
         answer.headers_mut().remove(name);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_when_it_is_broken_off_is_removed_too() {
+    // Told that a creation has come, the store waits to be told to go on with it, and does so whether the other side is
+    // still there or not.
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path().join("s3")).expect("a store");
+    store.ensure_bucket("media").expect("a bucket");
+    let credentials = embedded_s3::Credentials { access_key: ACCESS.into(), secret_key: SECRET.into() };
+    let service = embedded_s3::service(store, credentials);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let (come, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (coming, going) = (Arc::clone(&come), Arc::clone(&go));
+    let slow = service_fn(move |request: Request<Incoming>| {
+        let (service, come, go) = (service.clone(), Arc::clone(&coming), Arc::clone(&going));
+        async move {
+            let held = request.method() == Method::POST && request.uri().path().ends_with("/checked");
+            let answered = tokio::spawn(async move {
+                if held {
+                    come.add_permits(1);
+                    go.acquire().await.expect("open").forget();
+                }
+                service.handle(request.map(Body::from)).await
+            });
+            answered.await
+        }
+    });
+    tokio::spawn(embedded_s3::serve_service(listener, slow, std::future::pending()));
+    let environment = [
+        ("PARTITA_S3_BUCKET", "media"),
+        ("PARTITA_S3_ENDPOINT", endpoint.as_str()),
+        ("PARTITA_S3_REGION", "us-east-1"),
+        ("PARTITA_S3_PATH_STYLE", "true"),
+        ("AWS_ACCESS_KEY_ID", ACCESS),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_partita"));
+    command.env_clear().current_dir(folder.path()).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let doctor = command.envs(environment).args(["doctor", "--json"]).spawn().expect("started");
+    come.acquire().await.expect("open").forget();
+    let id = doctor.id().expect("running").to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    let s3 = client(&endpoint, ACCESS, SECRET);
+    let mut ended = tokio::spawn(doctor.wait_with_output());
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut ended).await;
+    assert!(early.is_err(), "it knows not yet what to remove");
+    go.add_permits(1);
+    let output = ended.await.expect("waited").expect("run");
+    assert_eq!(output.status.code(), Some(1), "what was broken off is not right");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(
+        document.to_string().contains("broken off") && document.to_string().contains("nothing is left"),
+        "{document}"
+    );
+    assert_eq!(contents(&s3, "media", "").await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,7 +176,8 @@ impl Bucket {
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, SdkError<E, HttpResponse>> {
         let began = Instant::now();
-        let outcome = call.await;
+        // The SDK's futures are large, and calls to S3 stand at the end of long chains.
+        let outcome = Box::pin(call).await;
         let result = match &outcome {
             Ok(_) => "ok",
             Err(SdkError::ServiceError(error)) => match error.raw().status().as_u16() {

@@ -17,6 +17,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use chrono::{DateTime, Utc};
+use tokio_util::task::TaskTracker;
 
 use super::{Bucket, ListedPart, checksum_algorithm};
 use crate::upload::metadata::UPLOAD_ID_KEY;
@@ -152,28 +153,21 @@ struct Made {
     uploads: Vec<Opened>,
     /// Keys and versions of objects.
     objects: Vec<(String, Option<String>)>,
-    /// Keys of creations and completions whose outcome is open: from before they are asked for, since whoever asks may be
-    /// broken off.
+    /// Keys of creations and completions whose outcome is open.
     unclear: Vec<String>,
 }
 
-impl Made {
-    /// The latest creation or completion of this key has an outcome.
-    fn settle(&mut self, key: &str) {
-        if let Some(place) = self.unclear.iter().rposition(|unclear| unclear == key) {
-            self.unclear.remove(place);
-        }
-    }
-}
-
-/// Tries one bucket, in one folder of it.
-#[derive(Debug)]
+/// Tries one bucket, in one folder of it. Cheap to clone; what clones make is cleaned up by each.
+#[derive(Debug, Clone)]
 pub struct Probe {
     pub(super) client: Client,
     pub(super) bucket: Bucket,
     folder: String,
     id: String,
-    made: Mutex<Made>,
+    made: Arc<Mutex<Made>>,
+    /// Calls that make something. They run to their end even if nobody waits any more: S3 would do what was asked all the
+    /// same, and only after we had looked for it.
+    asked: TaskTracker,
     dates: Dates,
 }
 
@@ -190,7 +184,7 @@ impl Bucket {
             .build();
         let config = self.client.config().to_builder().interceptor(dates.clone()).timeout_config(timeouts);
         let client = Client::from_conf(config.retry_config(RetryConfig::disabled()).build());
-        Probe { client, bucket: self.clone(), folder, id, made: Mutex::default(), dates }
+        Probe { client, bucket: self.clone(), folder, id, made: Arc::default(), asked: TaskTracker::new(), dates }
     }
 }
 
@@ -264,16 +258,25 @@ impl Probe {
             let kind = if algorithm.is_full_object() { ChecksumType::FullObject } else { ChecksumType::Composite };
             request = request.checksum_algorithm(checksum_algorithm(algorithm)).checksum_type(kind);
         }
-        self.made().unclear.push(key.clone());
-        let answer = request.send().await.map_err(|error| self.outcome_of(&key, error.into()))?;
-        let Some(s3_upload_id) = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned) else {
-            return Err(Fault::Silent("an upload without an id".into()));
-        };
-        let opened = Opened { key, s3_upload_id };
-        let mut made = self.made();
-        made.uploads.push(opened.clone());
-        made.settle(&opened.key);
-        Ok(opened)
+        let probe = self.clone();
+        self.to_its_end(async move {
+            let answer = request.send().await.map_err(|error| probe.outcome_of(&key, error.into()))?;
+            let Some(s3_upload_id) = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned) else {
+                return Err(probe.outcome_of(&key, Fault::Silent("an upload without an id".into())));
+            };
+            let opened = Opened { key, s3_upload_id };
+            probe.made().uploads.push(opened.clone());
+            Ok(opened)
+        })
+        .await
+    }
+
+    /// Runs a call on, whoever stops waiting for it.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.asked.spawn(call).await.unwrap_or_else(|error| Err(Fault::Silent(error.to_string())))
     }
 
     /// UploadPart by ourselves, without a checksum. Returns the ETag.
@@ -336,21 +339,23 @@ impl Probe {
         if let Some(value) = guards.crc64nvme {
             request = request.checksum_crc64_nvme(value).checksum_type(ChecksumType::FullObject);
         }
-        self.made().unclear.push(upload.key.clone());
-        let answer = request.send().await.map_err(|error| self.outcome_of(&upload.key, error.into()))?;
-        // The SDK takes a truncated 200 for a success.
-        let Some(etag) = answer.e_tag().filter(|etag| !etag.is_empty()) else {
-            return Err(Fault::Silent("a completion without an ETag".into()));
-        };
-        let version = answer.version_id().filter(|version| *version != "null").map(str::to_owned);
-        let mut made = self.made();
-        made.uploads.retain(|open| open.s3_upload_id != upload.s3_upload_id);
-        let object = (upload.key.clone(), version);
-        if !made.objects.contains(&object) {
-            made.objects.push(object);
-        }
-        made.settle(&upload.key);
-        Ok(etag.to_owned())
+        let (probe, upload) = (self.clone(), upload.clone());
+        self.to_its_end(async move {
+            let answer = request.send().await.map_err(|error| probe.outcome_of(&upload.key, error.into()))?;
+            // The SDK takes a truncated 200 for a success.
+            let Some(etag) = answer.e_tag().filter(|etag| !etag.is_empty()) else {
+                return Err(probe.outcome_of(&upload.key, Fault::Silent("a completion without an ETag".into())));
+            };
+            let version = answer.version_id().filter(|version| *version != "null").map(str::to_owned);
+            let mut made = probe.made();
+            made.uploads.retain(|open| open.s3_upload_id != upload.s3_upload_id);
+            let object = (upload.key.clone(), version);
+            if !made.objects.contains(&object) {
+                made.objects.push(object);
+            }
+            Ok(etag.to_owned())
+        })
+        .await
     }
 
     /// HeadObject: `None` for a 404.
@@ -401,8 +406,10 @@ impl Probe {
         Ok(())
     }
 
-    /// Removes all that the probe made. Returns what is still there, one line each.
+    /// Removes all that the probe made, and what is on its way. Returns what is still there, one line each.
     pub async fn clean(&self) -> Vec<String> {
+        self.asked.close();
+        self.asked.wait().await;
         let made = std::mem::take(&mut *self.made());
         let mut left = Vec::new();
         let mut uploads = made.uploads;
@@ -453,8 +460,8 @@ impl Probe {
 
     /// A clean refusal leaves nothing behind; after anything else S3 may have done what was asked.
     fn outcome_of(&self, key: &str, fault: Fault) -> Fault {
-        if fault.is_refusal() {
-            self.made().settle(key);
+        if !fault.is_refusal() {
+            self.made().unclear.push(key.to_owned());
         }
         fault
     }
