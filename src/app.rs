@@ -109,6 +109,18 @@ impl App {
     /// # Errors
     /// Each tells in one line what is wrong; then nothing runs.
     pub async fn start(settings: &Settings) -> Result<App, StartError> {
+        App::start_on(settings, None).await
+    }
+
+    /// The same with a bucket that is ready, whatever the settings and the environment say of it.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_with(settings: &Settings, bucket: Bucket) -> Result<App, StartError> {
+        App::start_on(settings, Some(bucket)).await
+    }
+
+    async fn start_on(settings: &Settings, bucket: Option<Bucket>) -> Result<App, StartError> {
         let clock = Clock::default();
         let listener = listen(settings.listen, "listen").await?;
         let address = local_address(&listener, settings.listen, "listen")?;
@@ -119,9 +131,10 @@ impl App {
         } else if !store.is_ready().await? {
             return Err(StartError::NotMigrated);
         }
-        let (bucket, embedded) = match &settings.s3.bucket {
-            Some(name) => (Bucket::connect(&settings.s3, name).await, None),
-            None => {
+        let (bucket, embedded) = match (bucket, &settings.s3.bucket) {
+            (Some(bucket), _) => (bucket, None),
+            (None, Some(name)) => (Bucket::connect(&settings.s3, name).await, None),
+            (None, None) => {
                 let (bucket, address, running) = start_embedded_s3(settings, address).await?;
                 (bucket, Some((address, running)))
             }
