@@ -5,6 +5,7 @@ mod support;
 mod architecture;
 mod borders;
 mod document;
+mod faults;
 mod files;
 mod idempotency;
 mod input;

@@ -2,6 +2,7 @@
 //! OpenAPI document.
 
 mod contract;
+pub(crate) mod scripted_s3;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 pub(crate) use contract::check;
+use scripted_s3::ScriptedS3;
 
 pub(crate) const MIB: i64 = 1 << 20;
 
@@ -41,12 +43,13 @@ pub(crate) fn needed(variable: &str) -> String {
         .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by ./test, or start `./test services`"))
 }
 
-/// The service in this process, with the embedded S3.
+/// The service in this process, with the embedded S3 or one that is made to fail.
 pub(crate) struct Service {
     pub(crate) api: Api,
     pub(crate) app: Option<App>,
     pub(crate) database_url: String,
     pub(crate) settings: Settings,
+    scripted: Option<ScriptedS3>,
     folder: TempDir,
 }
 
@@ -62,6 +65,24 @@ impl Service {
 
     /// On SQLite, with other settings than the tests' own.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Service {
+        Service::against(None, change).await
+    }
+
+    /// With an S3 that plays scripts, and settings of the test's own.
+    pub(crate) async fn scripted(postgres: bool, change: impl FnOnce(&mut Settings)) -> Service {
+        let url = if postgres { Some(new_database().await) } else { None };
+        let s3 = ScriptedS3::start().await;
+        let mut told = partita::config::S3::default();
+        s3.settings(&mut told);
+        let change = move |settings: &mut Settings| {
+            settings.database_url = url.map(Into::into);
+            settings.s3 = told;
+            change(settings);
+        };
+        Service::against(Some(s3), change).await
+    }
+
+    async fn against(scripted: Option<ScriptedS3>, change: impl FnOnce(&mut Settings)) -> Service {
         let folder = tempfile::tempdir().expect("a folder");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = Settings { listen: any, data_dir: folder.path().into(), ..Settings::default() };
@@ -81,14 +102,20 @@ impl Service {
             store.migrate().await.expect("migrated");
             store.close().await;
         }
-        let app = App::start(&settings).await.expect("a service");
-        Service { api: Api::new(format!("http://{}", app.address)), app: Some(app), database_url, settings, folder }
+        let app = start(&settings, scripted.as_ref()).await;
+        let api = Api::new(format!("http://{}", app.address));
+        Service { api, app: Some(app), database_url, settings, scripted, folder }
+    }
+
+    /// The S3 that plays scripts.
+    pub(crate) fn s3(&self) -> &ScriptedS3 {
+        self.scripted.as_ref().expect("a service with a scripted S3")
     }
 
     /// Stops the service and starts it again on the same data; ports may differ.
     pub(crate) async fn restart(&mut self) {
         self.app.take().expect("running").stop().await;
-        let app = App::start(&self.settings).await.expect("a service");
+        let app = start(&self.settings, self.scripted.as_ref()).await;
         self.api = Api::new(format!("http://{}", app.address));
         self.app = Some(app);
     }
@@ -117,6 +144,14 @@ impl Service {
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
+}
+
+async fn start(settings: &Settings, scripted: Option<&ScriptedS3>) -> App {
+    let started = match scripted {
+        Some(s3) => App::start_with(settings, s3.bucket(&settings.s3)).await,
+        None => App::start(settings).await,
+    };
+    started.expect("a service")
 }
 
 /// A new database on the PostgreSQL that `./test` started; `partita migrate` is yet to be run on it.
