@@ -12,6 +12,7 @@ mod input;
 mod integrity;
 mod ledger;
 mod lifecycle;
+mod model;
 mod origins;
 mod outages;
 mod presigned;

@@ -1,0 +1,97 @@
+//! Random sequences of client calls, sweeps, deaths, moves of the clock and failures of S3, held against a specification
+//! that runs: `reference` says what may be answered and where an upload may stand then; whatever else is seen is a fault.
+//!
+//! `PARTITA_SEED` and `PARTITA_CASES` choose the sequences; a failure prints both, and the shortest sequence that fails.
+
+mod actions;
+mod choices;
+mod reference;
+mod s3;
+mod service;
+mod trial;
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+
+use actions::Sequences;
+use trial::Trial;
+
+/// Sequences in a run of all tests, and in a campaign, unless told otherwise; for each database.
+const CASES: u64 = 150;
+const CAMPAIGN: u64 = 5_000;
+/// Steps of the longest.
+const STEPS: usize = 40;
+/// Sequences at a time: most of a sequence is waiting.
+const AT_ONCE: usize = 4;
+
+static STEPS_TAKEN: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The database of the sequences of this thread; `None` for a new SQLite file each.
+    static DATABASE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn every_sequence_is_one_the_model_allows_on_sqlite() {
+    sequences(false);
+}
+
+#[test]
+fn every_sequence_is_one_the_model_allows_on_postgres() {
+    sequences(true);
+}
+
+fn sequences(postgres: bool) {
+    let told = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let is_campaign = std::env::var_os("PARTITA_TEST_FULL").is_some();
+    let cases = told("PARTITA_CASES").unwrap_or(if is_campaign { CAMPAIGN } else { CASES });
+    let first = told("PARTITA_SEED").unwrap_or(1);
+    let (next, failed, began) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
+    std::thread::scope(|threads| {
+        for _ in 0..AT_ONCE {
+            threads.spawn(|| {
+                if postgres {
+                    DATABASE.set(Some(trial::new_postgres()));
+                }
+                loop {
+                    let case = next.fetch_add(1, Ordering::Relaxed);
+                    if case >= cases || failed.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if let Err(failure) = sequence(first + case) {
+                        failed.store(true, Ordering::Relaxed);
+                        panic!("PARTITA_SEED={} PARTITA_CASES=1, case {} of {cases}: {failure}", first + case, case + 1);
+                    }
+                }
+            });
+        }
+    });
+    let steps = STEPS_TAKEN.load(Ordering::Relaxed);
+    println!("{cases} sequences from seed {first}, {steps} steps, {:?}", began.elapsed());
+}
+
+/// One sequence. The shortest one that fails, if it does.
+fn sequence(seed: u64) -> Result<(), String> {
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        max_shrink_time: u32::try_from(Duration::from_secs(120).as_millis()).expect("a time"),
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config.clone(), rng);
+    let strategy = Sequences::sequential_strategy(1..=STEPS);
+    let outcome = runner.run(&strategy, |(initial, steps, seen)| {
+        STEPS_TAKEN.fetch_add(steps.len() as u64, Ordering::Relaxed);
+        Trial::test_sequential(config.clone(), initial, steps, seen);
+        Ok(())
+    });
+    outcome.map_err(|error| error.to_string())
+}

@@ -1,0 +1,525 @@
+//! Plays a sequence on the service and holds all that is seen against the model.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use proptest_state_machine::StateMachineTest;
+use serde_json::{Value, json};
+
+use super::actions::{Action, Expected, Model, Sequences, Wish};
+use super::reference::{Answer, Call, DRIFT, Ending, State, UNHEARD, Upload};
+use super::s3::{Down, Object, Op, Upset, When};
+use super::service::{Mortal, bytes_of, etag_of, size_of};
+use super::{DATABASE, ReferenceStateMachine};
+use crate::support::scripted_s3::{Operation, Playing, Script, StoredObject, on};
+use crate::support::{MIB, Reply, new_database};
+
+/// The service in one sequence.
+pub(super) struct Trial {
+    service: Mortal,
+    model: Model,
+    known: Vec<Known>,
+    /// What is wrong with S3: with which calls, and whether it does them late.
+    playing: Vec<Wrong>,
+    began: Instant,
+    steps: Vec<String>,
+}
+
+/// A failure of S3 that is being played.
+struct Wrong {
+    upload: usize,
+    op: Op,
+    /// S3 goes on with the call when nobody waits for it any more.
+    is_late: bool,
+    playing: Playing,
+}
+
+/// What the test has learned of an upload.
+#[derive(Debug, Default)]
+struct Known {
+    id: String,
+    key: String,
+    /// S3's id of it, from the last URL that was handed out.
+    s3_upload_id: Option<String>,
+    /// What was told of the object when it was first seen completed: that stays so.
+    object: Option<(Value, StoredObject)>,
+}
+
+/// What can be seen of an upload from outside.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    state: &'static str,
+    /// Why it was aborted, or failed.
+    reason: Option<&'static str>,
+    recorded: u64,
+    open_at_s3: usize,
+    object: Option<bool>,
+}
+
+pub(super) fn new_postgres() -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let url = new_database().await;
+        let settings = partita::config::Settings { database_url: Some(url.clone().into()), ..Default::default() };
+        let store = partita::app::open_store(&settings, Default::default()).await.expect("a database");
+        store.migrate().await.expect("migrated");
+        store.close().await;
+        url
+    })
+}
+
+async fn clear(url: &str) {
+    use sea_orm::ConnectionTrait;
+    let db = sea_orm::Database::connect(url).await.expect("the database");
+    db.execute_unprepared("TRUNCATE uploads, parts, idempotency_keys CASCADE").await.expect("cleared");
+    db.close().await.expect("closed");
+}
+
+impl StateMachineTest for Trial {
+    type SystemUnderTest = Trial;
+    type Reference = Sequences;
+
+    fn init_test(_: &Model) -> Trial {
+        let database = DATABASE.with_borrow(Clone::clone);
+        if let Some(url) = &database {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime")
+                .block_on(clear(url));
+        }
+        Trial {
+            service: Mortal::born(database.as_deref()),
+            model: Model::default(),
+            known: Vec::new(),
+            playing: Vec::new(),
+            began: Instant::now(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn apply(mut trial: Trial, _: &Model, action: Action) -> Trial {
+        // What is open in the model may have come otherwise than the sequence was made for.
+        if Sequences::preconditions(&trial.model, &action) && !trial.is_over() {
+            trial.step(action);
+        }
+        trial
+    }
+
+    fn teardown(mut trial: Trial, _: Model) {
+        trial.come_to_an_end();
+    }
+}
+
+impl Trial {
+    /// Past this the model could not tell any more which moments real time has reached.
+    fn is_over(&self) -> bool {
+        self.began.elapsed() > Duration::from_secs(DRIFT - 15)
+    }
+
+    fn step(&mut self, action: Action) {
+        self.steps.push(format!("{action:?}"));
+        let answer = self.play(action);
+        let expected = self.model.expect(action);
+        if self.model.uploads.len() > self.known.len() {
+            self.meet_the_new_one();
+        }
+        let shown = self.shown();
+        let open = self.service.wait(self.service.s3.open_uploads());
+        for Expected { upload, outcomes } in expected {
+            let known = &self.known[upload];
+            let stored = self.service.wait(self.service.s3.object(&known.key));
+            let seen = seen(shown.get(&known.id), &open, stored.as_ref(), known);
+            let fits = |(allowed, state): &(Answer, Upload)| {
+                answer.is_none_or(|answer| answer == *allowed) && foreseen(state) == seen
+            };
+            let left: Vec<Upload> = outcomes.iter().filter(|outcome| fits(outcome)).map(|(_, state)| state.clone()).collect();
+            if left.is_empty() {
+                let allowed: Vec<_> = outcomes.iter().map(|(answer, state)| (answer, foreseen(state))).collect();
+                self.fail(&format!(
+                    "upload {upload}: answered {answer:?}, then seen {seen:?}\nallowed: {allowed:#?}\nbefore: {:#?}",
+                    self.model.uploads[upload]
+                ));
+            }
+            if let (Some(row), Some(stored)) = (shown.get(&known.id).filter(|row| row["state"] == "completed"), stored) {
+                self.check_object(upload, &row["object"].clone(), stored, &left);
+            }
+            self.check_parts(upload, &left, action);
+            self.model.uploads[upload] = left;
+        }
+        let completions = self.service.s3.most_at_once(Operation::CompleteMultipartUpload);
+        if completions > 1 {
+            self.fail("two completions of one upload at once");
+        }
+    }
+
+    /// Completed is for ever: the same object, with the bytes that the completion was of.
+    fn check_object(&mut self, upload: usize, told: &Value, stored: StoredObject, states: &[Upload]) {
+        let first = self.known[upload].object.is_none();
+        let now = (told.clone(), stored);
+        let kept = self.known[upload].object.get_or_insert_with(|| now.clone()).clone();
+        if kept != now || told["etag"] != now.1.etag.as_str() || told["size"] != now.1.size {
+            self.fail(&format!("upload {upload} was completed as {kept:?}, and is now {now:?}"));
+        }
+        if first {
+            let Some(Object::Ours(parts)) = states[0].s3.object else { return };
+            let planned = states[0].planned;
+            let sent = (0..planned).flat_map(|part| bytes_of(planned, part, parts[part].unwrap_or(u8::MAX - b'a')));
+            if self.service.object_bytes(&self.known[upload].key) != sent.collect::<Vec<u8>>() {
+                self.fail(&format!("upload {upload} was completed with other bytes than {parts:?}"));
+            }
+        }
+    }
+
+    /// What is recorded is what was recorded.
+    fn check_parts(&mut self, upload: usize, states: &[Upload], action: Action) {
+        let touched = matches!(action, Action::Call { .. } | Action::Die | Action::Sweep);
+        if !touched || states[0].state == State::Forgotten {
+            return;
+        }
+        let path = format!("/v1/uploads/{}/parts", self.known[upload].id);
+        let listed = self.service.call("GET", &path, None, None).ok(200);
+        let listed: Vec<(u64, String)> = listed["items"].as_array().into_iter().flatten().map(number_and_etag).collect();
+        let recorded = |state: &Upload| -> Vec<(u64, String)> {
+            let etag = |part: usize| Some((part as u64 + 1, etag_of(state.planned, part, state.recorded[part]?).to_owned()));
+            (0..state.planned).filter_map(etag).collect()
+        };
+        if !states.iter().any(|state| recorded(state) == listed) {
+            self.fail(&format!("upload {upload} has {listed:?} recorded, and should have {:?}", recorded(&states[0])));
+        }
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        panic!("{what}\nsteps:\n  {}", self.steps.join("\n  "));
+    }
+
+    /// What the service shows of all uploads, by id.
+    fn shown(&self) -> BTreeMap<String, Value> {
+        let page = self.service.call("GET", "/v1/uploads?limit=1000", None, None).ok(200);
+        let items = page["items"].as_array().expect("items").clone();
+        items.into_iter().map(|item| (text(&item["id"]), item)).collect()
+    }
+
+    /// Of a creation that got no answer the list tells.
+    fn meet_the_new_one(&mut self) {
+        let shown = self.shown();
+        let mut new = shown.values().filter(|item| self.known.iter().all(|known| known.id != item["id"]));
+        let Some(item) = new.next() else { self.fail("an upload was created and is nowhere") };
+        let (id, key) = (text(&item["id"]), text(&item["key"]));
+        if new.next().is_some() {
+            self.fail("two uploads for one creation");
+        }
+        self.known.push(Known { id, key, ..Known::default() });
+    }
+
+    /// Does it. What the client was answered, where a client asked.
+    fn play(&mut self, action: Action) -> Option<Answer> {
+        match action {
+            Action::Create { wish, key, upset, death } => {
+                let script = upset.map(|upset| self.service.s3.play(upset_script(Operation::CreateMultipartUpload, upset).next(1)));
+                let death = death.map(|when| (death_script(Operation::CreateMultipartUpload, when), when));
+                let (answer, reply) = self.ask(death, "POST", "/v1/uploads", Some(body_of(wish)), key);
+                if let Some(script) = script {
+                    script.lift();
+                    let is_late = upset == Some(Upset::Cut(When::Late));
+                    self.playing.push(Wrong { upload: usize::MAX, op: Op::Create, is_late, playing: script });
+                }
+                if let Some(urls) = reply.as_ref().and_then(|reply| reply["partUrls"].as_array()) {
+                    let id = &reply.as_ref().expect("a reply")["upload"];
+                    if self.known.iter().all(|known| known.id != id["id"]) {
+                        self.known.push(Known { id: text(&id["id"]), key: text(&id["key"]), ..Known::default() });
+                    }
+                    let known = self.known.iter_mut().find(|known| known.id == id["id"]).expect("known");
+                    known.learn(urls);
+                }
+                Some(answer)
+            }
+            Action::Call { upload, call, death } => {
+                let known = &self.known[upload];
+                let planned = self.model.uploads[upload][0].planned;
+                let path = format!("/v1/uploads/{}", known.id);
+                let (method, path, body) = request(call, planned, &path, &known.id);
+                let death = death.map(|(op, when)| {
+                    let script = death_script(operation(op, planned), when);
+                    (if op == Op::ListUploads { script } else { script.of(&known.key) }, when)
+                });
+                let (answer, reply) = self.ask(death, method, &path, body, None);
+                if let Some(urls) = reply.as_ref().and_then(|reply| reply["partUrls"].as_array()) {
+                    self.known[upload].learn(urls);
+                }
+                Some(answer)
+            }
+            Action::AbortInFlight { upload } => {
+                let key = &self.known[upload].key;
+                let aborts = self.service.s3.play(down_script(Operation::AbortMultipartUpload, Down::Lies).of(key));
+                let lists = self.service.s3.play(down_script(Operation::ListParts, Down::Lies).of(key));
+                let path = format!("/v1/uploads/{}", self.known[upload].id);
+                let (answer, _) = self.ask(None, "DELETE", &path, None, None);
+                aborts.lift();
+                lists.lift();
+                Some(answer)
+            }
+            Action::Send { upload, part, bytes } => {
+                let (known, state) = (&self.known[upload], &self.model.uploads[upload][0]);
+                let id = known.s3_upload_id.as_ref().expect("a URL was handed out");
+                let (status, etag) = self.service.put(&known.key, id, part + 1, bytes_of(state.planned, part, bytes));
+                let expected = if state.s3.upload.is_some() { 200 } else { 404 };
+                if status != expected || (status == 200 && etag != etag_of(state.planned, part, bytes)) {
+                    self.fail(&format!("S3 answered {status} {etag} to a part, not {expected}"));
+                }
+                None
+            }
+            Action::Upset { upload, op, upset } => {
+                for wrong in self.playing.iter().filter(|wrong| (wrong.upload, wrong.op) == (upload, op)) {
+                    wrong.playing.lift();
+                }
+                let script = upset_script(operation(op, self.model.uploads[upload][0].planned), upset);
+                let playing = self.service.s3.play(script.next(1).of(&self.known[upload].key));
+                self.playing.push(Wrong { upload, op, is_late: upset == Upset::Cut(When::Late), playing });
+                None
+            }
+            Action::Down { upload, op, down } => {
+                let script = down_script(operation(op, 1), down).of(&self.known[upload].key);
+                let playing = self.service.s3.play(script);
+                self.playing.push(Wrong { upload, op, is_late: false, playing });
+                None
+            }
+            Action::ListingDown => {
+                let playing = self.service.s3.play(down_script(Operation::ListMultipartUploads, Down::Forbidden));
+                self.playing.push(Wrong { upload: usize::MAX, op: Op::ListUploads, is_late: false, playing });
+                None
+            }
+            Action::Heal => {
+                self.playing.iter().for_each(|wrong| wrong.playing.lift());
+                None
+            }
+            Action::Drop { upload } => {
+                self.service.wait(self.service.s3.abort_behind(&self.known[upload].key));
+                None
+            }
+            Action::Foreign { upload } => {
+                self.service.wait(self.service.s3.put_foreign_object(&self.known[upload].key));
+                None
+            }
+            Action::Land => {
+                self.land();
+                None
+            }
+            Action::Advance(seconds) => {
+                self.land();
+                self.service.advance(Duration::from_secs(seconds));
+                None
+            }
+            Action::Die => {
+                self.service.die();
+                None
+            }
+            Action::Sweep => {
+                self.service.sweep();
+                None
+            }
+        }
+    }
+
+    /// What S3 is still at work on comes to its end; scripts that nothing has met yet stay.
+    fn land(&mut self) {
+        let is_met = |wrong: &mut Wrong| wrong.is_late && wrong.playing.times() > 0;
+        self.playing.extract_if(.., is_met).for_each(|wrong| wrong.playing.release());
+        self.service.wait(self.service.s3.idle());
+    }
+
+    /// Waits until S3 is at work on nothing but what it does late.
+    fn await_s3(&self) {
+        let late = self.playing.iter().filter(|wrong| wrong.is_late && wrong.playing.times() > 0).count();
+        let at_work = || self.service.s3.calls(None).iter().filter(|call| call.ended.is_none()).count();
+        self.service.wait(async {
+            while at_work() > late {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
+    fn ask(
+        &mut self,
+        death: Option<(Script, When)>,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        key: Option<u8>,
+    ) -> (Answer, Option<Value>) {
+        let reply = match death {
+            None => Some(self.service.call(method, path, body, key)),
+            Some((script, when)) => {
+                let (playing, reply) = self.service.call_to_death(script, method, path, body, key);
+                if when == When::Late {
+                    self.playing.push(Wrong { upload: usize::MAX, op: Op::Create, is_late: true, playing });
+                } else {
+                    playing.release();
+                    self.await_s3();
+                }
+                reply
+            }
+        };
+        reply.map_or((UNHEARD, None), |Reply { status, body, .. }| {
+            let code = body["code"].as_str().unwrap_or_default().to_owned();
+            ((status.as_u16(), String::leak(code)), Some(body))
+        })
+    }
+
+    /// S3 is healed, time goes by, the sweeper comes: everything comes to its end, and all of it is true.
+    fn come_to_an_end(&mut self) {
+        self.began = Instant::now();
+        self.step(Action::Heal);
+        self.step(Action::Land);
+        for seconds in [1_200, 90_000, 1_200, 7_200, 610_000, 1_200, 7_200] {
+            self.step(Action::Advance(seconds));
+            self.step(Action::Sweep);
+        }
+        for states in &self.model.uploads {
+            if !matches!(states[0].state, State::Completed | State::Ended(_) | State::Forgotten) {
+                self.fail(&format!("without an end: {:?}", states[0]));
+            }
+        }
+        let leaked = self.service.wait(self.service.s3.leaked());
+        if !leaked.is_empty() {
+            self.fail(&format!("open at S3 for ever: {leaked:?}"));
+        }
+        self.service.wait(self.service.s3.assert_others_untouched());
+        let swept = self.service.sweep();
+        if !swept.is_empty() {
+            self.fail(&format!("always due: {swept:?}"));
+        }
+    }
+}
+
+impl Known {
+    fn learn(&mut self, urls: &[Value]) {
+        let id = urls.first().and_then(|url| url["url"].as_str()?.split("uploadId=").nth(1)?.split('&').next());
+        self.s3_upload_id = id.map(str::to_owned).or(self.s3_upload_id.take());
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+fn number_and_etag(part: &Value) -> (u64, String) {
+    (part["partNumber"].as_u64().expect("a number"), text(&part["etag"]))
+}
+
+fn body_of(wish: Wish) -> Value {
+    let size: usize = (0..wish.planned).map(|part| size_of(wish.planned, part)).sum();
+    let count = if wish.urls { 100 } else { 0 };
+    let urls = json!({ "count": count });
+    json!({ "filename": "x", "size": size, "partSize": 5 * MIB, "autoComplete": wish.auto, "partUrls": urls })
+}
+
+fn request(call: Call, planned: usize, path: &str, id: &str) -> (&'static str, String, Option<Value>) {
+    let report = |part: usize, bytes: u8| json!({ "partNumber": part + 1, "etag": etag_of(planned, part, bytes) });
+    match call {
+        Call::Sign => ("POST", format!("{path}/part-urls"), Some(json!({ "parts": if planned == 2 { "1-2" } else { "1" } }))),
+        Call::Record { part, bytes } => ("PUT", format!("{path}/parts"), Some(json!({ "parts": [report(part, bytes)] }))),
+        Call::Sync => ("POST", format!("{path}/sync"), None),
+        Call::Complete(None) => ("POST", format!("{path}/complete"), None),
+        Call::Complete(Some(bytes)) => {
+            let parts: Vec<Value> = (0..planned).map(|part| report(part, bytes)).collect();
+            ("POST", format!("{path}/complete"), Some(json!({ "parts": parts })))
+        }
+        Call::Abort => ("DELETE", path.to_owned(), None),
+        Call::Get => ("GET", path.to_owned(), None),
+        Call::File => ("GET", format!("/v1/files/{id}"), None),
+        Call::Create { .. } | Call::Sweep => unreachable!("no call of an upload"),
+    }
+}
+
+fn operation(op: Op, planned: usize) -> Operation {
+    match op {
+        Op::Create => Operation::CreateMultipartUpload,
+        Op::Complete if planned == 0 => Operation::PutObject,
+        Op::Complete => Operation::CompleteMultipartUpload,
+        Op::Abort => Operation::AbortMultipartUpload,
+        Op::Head => Operation::HeadObject,
+        Op::ListParts => Operation::ListParts,
+        Op::ListUploads => Operation::ListMultipartUploads,
+    }
+}
+
+fn upset_script(operation: Operation, upset: Upset) -> Script {
+    let script = on(operation);
+    match upset {
+        Upset::Cut(When::Never) => script.unapplied().cut(),
+        Upset::Cut(When::AtOnce) => script.cut(),
+        Upset::Cut(When::Late) => script.applied_late().cut(),
+        Upset::Unavailable => script.unapplied().refused(503, "SlowDown"),
+        Upset::ErrorIn200 => script.unapplied().refused(200, "InternalError"),
+        Upset::Truncated200 => script.says(200, ""),
+        Upset::Forbidden => script.unapplied().refused(403, "AccessDenied"),
+        Upset::DeniedAfter => script.refused(404, "NoSuchUpload"),
+        Upset::ConditionAfter => script.refused(412, "PreconditionFailed"),
+    }
+}
+
+fn down_script(operation: Operation, down: Down) -> Script {
+    let script = on(operation).unapplied();
+    match (down, operation) {
+        (Down::Forbidden, _) => script.refused(403, "AccessDenied"),
+        (Down::Unavailable, _) => script.refused(500, "InternalError"),
+        (Down::Lies, Operation::AbortMultipartUpload) => script.says(204, ""),
+        (Down::Lies, _) => script.refused(404, "NoSuchUpload"),
+    }
+}
+
+/// Never answered: before S3 does anything, after it, or before it does it after all.
+fn death_script(operation: Operation, when: When) -> Script {
+    match when {
+        When::Never => on(operation).unapplied().held().cut(),
+        When::AtOnce => on(operation).held_after(),
+        When::Late => on(operation).held(),
+    }
+}
+
+/// What must be seen of an upload that stands so.
+fn foreseen(upload: &Upload) -> Seen {
+    let (state, ending) = match upload.state {
+        State::Creating => ("creating", None),
+        State::Open => ("open", None),
+        State::Completing => ("completing", None),
+        State::Completed => ("completed", None),
+        State::Aborting(ending) => ("aborting", Some(ending)),
+        State::Ended(ending @ (Ending::Requested | Ending::Expired)) => ("aborted", Some(ending)),
+        State::Ended(ending) => ("failed", Some(ending)),
+        State::Forgotten => ("forgotten", None),
+    };
+    let reason = ending.map(|ending| match ending {
+        Ending::Requested => "requested",
+        Ending::Expired => "expired",
+        Ending::CreateRefused => "create-refused",
+        Ending::KeyTaken => "key-taken",
+        Ending::Vanished => "upload-vanished",
+    });
+    // Of a failure only the end is told.
+    let reason = reason.filter(|_| !matches!(upload.state, State::Aborting(ending) if !is_abort(ending)));
+    let recorded = if state == "forgotten" { 0 } else { upload.recorded.iter().flatten().count() as u64 };
+    Seen {
+        state,
+        reason,
+        recorded,
+        open_at_s3: usize::from(upload.s3.upload.is_some()) + usize::from(upload.s3.strays),
+        object: upload.s3.object.map(|object| matches!(object, Object::Ours(_))),
+    }
+}
+
+fn is_abort(ending: Ending) -> bool {
+    matches!(ending, Ending::Requested | Ending::Expired)
+}
+
+fn seen(row: Option<&Value>, open: &[(String, String)], stored: Option<&StoredObject>, known: &Known) -> Seen {
+    let field = |name: &str| row.and_then(|row| row[name].as_str()).map(|text| &*String::leak(text.to_owned()));
+    Seen {
+        state: field("state").unwrap_or("forgotten"),
+        reason: field("abortReason").or(field("failure")),
+        recorded: row.map_or(0, |row| row["recordedParts"].as_u64().expect("a number")),
+        open_at_s3: open.iter().filter(|(key, _)| *key == known.key).count(),
+        object: stored.map(|object| object.upload_id.as_deref() == Some(known.id.as_str())),
+    }
+}
