@@ -426,8 +426,8 @@ fn on_upload(upload: usize, state: &Upload, now: Time) -> BoxedStrategy<Action> 
         8 => (Just(Op::Complete), upset.clone()).prop_map(move |(op, upset)| Action::Upset { upload, op, upset }),
         1 => (Just(Op::Create), upset).prop_map(move |(op, upset)| Action::Upset { upload, op, upset }),
         5 => down.prop_map(move |(op, down)| Action::Down { upload, op, down }),
-        1 => Just(Action::Drop { upload }),
-        1 => Just(Action::Foreign { upload }),
+        2 => Just(Action::Drop { upload }),
+        3 => Just(Action::Foreign { upload }),
     ]
     .boxed()
 }

@@ -26,7 +26,7 @@ use actions::Sequences;
 use trial::Trial;
 
 /// Sequences in a run of all tests, and in a campaign, unless told otherwise; for each database.
-const CASES: u64 = 150;
+const CASES: u64 = 200;
 const CAMPAIGN: u64 = 5_000;
 /// Steps of the longest.
 const STEPS: usize = 40;
