@@ -153,11 +153,11 @@ impl Model {
             Action::Foreign { upload } => {
                 vec![self.of(upload, quietly(|upload| upload.s3.object = Some(Object::Foreign)))]
             }
-            Action::Land => self.all(quietly(land)),
+            Action::Land => self.all(quietly(|upload| upload.land(true))),
             Action::Advance(seconds) => {
                 self.now += seconds;
-                // Nothing stays at work at S3 for longer than the quiet time.
-                self.all(quietly(land))
+                let now = self.now;
+                self.all(quietly(|upload| upload.land(upload.creations_have_landed(now))))
             }
             Action::Die => Vec::new(),
             Action::Sweep { death } => {
@@ -248,11 +248,6 @@ fn quietly(change: impl Fn(&mut Upload)) -> impl Fn(&Upload) -> Vec<(Answer, Upl
     }
 }
 
-fn land(upload: &mut Upload) {
-    let is_empty = upload.is_empty();
-    upload.s3.land(is_empty);
-}
-
 /// Makes up sequences. Where the model leaves open what comes, it goes on from the first possibility; every step is one that
 /// the model has an answer for in any state.
 pub(super) struct Sequences;
@@ -332,7 +327,7 @@ impl ReferenceStateMachine for Sequences {
                 upload(index).is_some_and(|upload| upload.s3.upload.is_some() && upload.s3.strays == 0)
             }
             Action::Foreign { upload: index } => {
-                upload(index).is_some_and(|upload| upload.s3.object.is_none() && upload.s3.late.is_none())
+                upload(index).is_some_and(|upload| upload.s3.object.is_none() && upload.s3.late_complete.is_none())
             }
             _ => true,
         }

@@ -304,6 +304,17 @@ impl Upload {
         self.tried = None;
     }
 
+    /// What S3 was still at work on comes to its end. Of a completion that is so within the quiet time, of a creation within
+    /// the longest transfer.
+    pub(super) fn land(&mut self, creates_too: bool) {
+        let is_empty = self.is_empty();
+        self.s3.land(is_empty, creates_too);
+    }
+
+    pub(super) fn creations_have_landed(&self, now: Time) -> bool {
+        now >= self.begun + LONGEST_TRANSFER / 3
+    }
+
     /// Whether nothing moves it any more but the time to forget it.
     pub(super) fn is_over(&self) -> bool {
         self.due.is_none() || matches!(self.state, State::Ended(_))

@@ -214,12 +214,14 @@ impl Trial {
             Action::Create { wish, key, upset, death } => {
                 let script = upset
                     .map(|upset| self.service.s3.play(upset_script(Operation::CreateMultipartUpload, upset).next(1)));
-                let death = death.map(|when| (death_script(Operation::CreateMultipartUpload, when), when));
+                let upload = self.model.clone().expect(action)[0].upload;
+                let death =
+                    death.map(|when| (death_script(Operation::CreateMultipartUpload, when), upload, Op::Create, when));
                 let (answer, reply) = self.ask(death, "POST", "/v1/uploads", Some(body_of(wish)), key);
                 if let Some(script) = script {
                     script.lift();
                     let is_late = upset == Some(Upset::Cut(When::Late));
-                    self.playing.push(Wrong { upload: usize::MAX, op: Op::Create, is_late, playing: script });
+                    self.playing.push(Wrong { upload, op: Op::Create, is_late, playing: script });
                 }
                 if let Some(urls) = reply.as_ref().and_then(|reply| reply["partUrls"].as_array()) {
                     let id = &reply.as_ref().expect("a reply")["upload"];
@@ -238,7 +240,7 @@ impl Trial {
                 let (method, path, body) = request(call, planned, &path, &known.id);
                 let death = death.map(|(op, when)| {
                     let script = death_script(operation(op, planned), when);
-                    (if op == Op::ListUploads { script } else { script.of(&known.key) }, when)
+                    (if op == Op::ListUploads { script } else { script.of(&known.key) }, upload, op, when)
                 });
                 let (answer, reply) = self.ask(death, method, &path, body, None);
                 if let Some(urls) = reply.as_ref().and_then(|reply| reply["partUrls"].as_array()) {
@@ -299,11 +301,12 @@ impl Trial {
                 None
             }
             Action::Land => {
-                self.land();
+                self.land(|_| true);
                 None
             }
             Action::Advance(seconds) => {
-                self.land();
+                let now = self.model.now + seconds;
+                self.land(|upload| upload.creations_have_landed(now));
                 self.service.advance(Duration::from_secs(seconds));
                 None
             }
@@ -319,17 +322,21 @@ impl Trial {
                 let script = death_script(operation(op, self.model.uploads[upload][0].planned), when);
                 let script = if op == Op::ListUploads { script } else { script.of(&self.known[upload].key) };
                 let (playing, survived) = self.service.sweep_to_death(script);
-                self.bury(playing, when);
+                self.bury(playing, upload, op, when);
                 Some(if survived { OK } else { UNHEARD })
             }
         }
     }
 
-    /// What S3 is still at work on comes to its end; scripts that nothing has met yet stay.
-    fn land(&mut self) {
-        let is_met = |wrong: &mut Wrong| wrong.is_late && wrong.playing.times() > 0;
-        self.playing.extract_if(.., is_met).for_each(|wrong| wrong.playing.release());
-        self.service.wait(self.service.s3.idle());
+    /// What S3 is still at work on comes to its end, creations where they are to; scripts that nothing has met yet stay.
+    fn land(&mut self, creations: impl Fn(&Upload) -> bool) {
+        let uploads = &self.model.uploads;
+        let lands = |wrong: &mut Wrong| {
+            let is_its_time = wrong.op != Op::Create || creations(&uploads[wrong.upload][0]);
+            wrong.is_late && wrong.playing.times() > 0 && is_its_time
+        };
+        self.playing.extract_if(.., lands).for_each(|wrong| wrong.playing.release());
+        self.await_s3();
     }
 
     /// Waits until S3 is at work on nothing but what it does late.
@@ -345,7 +352,7 @@ impl Trial {
 
     fn ask(
         &mut self,
-        death: Option<(Script, When)>,
+        death: Option<(Script, usize, Op, When)>,
         method: &str,
         path: &str,
         body: Option<Value>,
@@ -353,9 +360,9 @@ impl Trial {
     ) -> (Answer, Option<Value>) {
         let reply = match death {
             None => Some(self.service.call(method, path, body, key)),
-            Some((script, when)) => {
+            Some((script, upload, op, when)) => {
                 let (playing, reply) = self.service.call_to_death(script, method, path, body, key);
-                self.bury(playing, when);
+                self.bury(playing, upload, op, when);
                 reply
             }
         };
@@ -366,9 +373,9 @@ impl Trial {
     }
 
     /// The service has died, or lived on: S3 goes on with what it was at.
-    fn bury(&mut self, playing: Playing, when: When) {
+    fn bury(&mut self, playing: Playing, upload: usize, op: Op, when: When) {
         if when == When::Late {
-            self.playing.push(Wrong { upload: usize::MAX, op: Op::Create, is_late: true, playing });
+            self.playing.push(Wrong { upload, op, is_late: true, playing });
         } else {
             playing.release();
             self.await_s3();
