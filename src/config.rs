@@ -118,7 +118,7 @@ pub enum StoreKind {
 pub enum FullObjectChecksum {
     /// It computes one by itself.
     Computed,
-    /// It computes one when the upload's creation asks for it.
+    /// It computes one when the upload's creation asks for it, of parts that carry none as well.
     Told,
     /// It has none, or a wrong one: never compared.
     None,
@@ -321,11 +321,8 @@ impl Settings {
         if self.sweep_interval < Duration::from_secs(1) || self.sweep_interval > Duration::from_secs(24 * 3600) {
             return invalid("sweep_interval", "1 second to 1 day");
         }
-        for origin in &self.allowed_origins {
-            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
-            if host.is_empty() || host.contains(['/', '*', ' ', '?', '#', '@']) {
-                return invalid("allowed_origins", "exact origins such as https://app.example.com");
-            }
+        if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
+            return invalid("allowed_origins", "exact origins such as https://app.example.com");
         }
         if self.allowed_hosts.iter().any(|host| host.is_empty() || host.contains(['/', '*', ' ', ':', '@'])) {
             return invalid("allowed_hosts", "host names without scheme, port or wildcard");
@@ -452,20 +449,22 @@ impl StoreKind {
             StoreKind::R2 => {
                 Capabilities { conditional_completion: true, upload_life: Some(6 * 24 * HOUR), ..elsewhere }
             }
-            StoreKind::Minio => Capabilities {
-                full_object_checksum: FullObjectChecksum::Told,
-                upload_life: Some(23 * HOUR),
-                ..elsewhere
-            },
+            // Told of a checksum, MinIO and Garage refuse each part that does not carry one.
+            StoreKind::Minio => Capabilities { upload_life: Some(23 * HOUR), ..elsewhere },
             StoreKind::Seaweedfs => Capabilities {
                 conditional_completion: true,
                 full_object_checksum: FullObjectChecksum::Told,
                 ..elsewhere
             },
-            StoreKind::Garage => Capabilities { full_object_checksum: FullObjectChecksum::Told, ..elsewhere },
-            StoreKind::Other => elsewhere,
+            StoreKind::Garage | StoreKind::Other => elsewhere,
         }
     }
+}
+
+/// Whether this is the exact origin of a page, such as `https://app.example.com`.
+pub fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#', '@'])
 }
 
 /// The environment variable of a setting.

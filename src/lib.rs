@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod doctor;
 pub mod failpoint;
 pub mod http;
 pub mod store;

@@ -1,25 +1,37 @@
 //! Logs and metrics, without URLs, tokens or keys.
 //!
 //! Logs go to stderr, structured. `PARTITA_LOG` filters them (`info` by default; the syntax of
-//! `tracing_subscriber::EnvFilter`), `PARTITA_LOG_FORMAT=json` makes them JSON lines. Metrics are Prometheus text; no label
+//! `tracing_subscriber::EnvFilter`), `PARTITA_LOG_FORMAT=json` makes them JSON lines. Libraries may warn, but what they say
+//! below that is never logged, whatever the filter: they speak of whole requests, signatures and all. Metrics are Prometheus text; no label
 //! has more values than this source code names.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Starts logging. A second call changes nothing.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("PARTITA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,partita=info,s3s=off"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Whoever started it first has decided.
-    let _ = if std::env::var("PARTITA_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        builder.json().try_init()
+    let filter = EnvFilter::try_from_env("PARTITA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,partita=info"));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = if std::env::var("PARTITA_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        layer.json().boxed()
     } else {
-        builder.try_init()
+        layer.boxed()
     };
+    // Whoever started it first has decided.
+    let _ = tracing_subscriber::registry().with(filter).with(layer.with_filter(filter_fn(is_discreet))).try_init();
+}
+
+/// Whether this is said by us, or is a library's warning. The S3 protocol layer quotes whole requests even then.
+fn is_discreet(said: &tracing::Metadata<'_>) -> bool {
+    let by = |name: &str| said.target().split("::").next() == Some(name);
+    by("partita") || by("embedded_s3") || (*said.level() <= Level::WARN && !by("s3s"))
 }
 
 /// Seconds, from a query of the ledger to a completion that S3 takes its time over.

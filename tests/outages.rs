@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use partita::bucket::Bucket;
-use partita::clock::Clock;
-use partita::config::S3;
-use partita::upload::Owner;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
@@ -20,26 +16,11 @@ on_both_databases! {
     a_row_that_contradicts_itself_is_never_acted_upon
 }
 
-impl Service {
-    /// The embedded S3's bucket, as whoever has its keys sees it.
-    fn bucket(&self) -> Bucket {
-        let address = self.app.as_ref().expect("running").embedded_s3.expect("the embedded S3");
-        let settings = S3 { endpoint: Some(format!("http://{address}")), path_style: true, ..S3::default() };
-        Bucket::with_credentials(&settings, "partita", "AKTEST", "a secret of the tests")
-    }
-
-    async fn upload(&self, id: &str) -> partita::upload::Upload {
-        let store = partita::app::open_store(&self.settings, Clock::default()).await.expect("the database");
-        let id = id.parse().expect("an id");
-        store.find(&Owner("local".into()), id).await.expect("the upload")
-    }
-}
-
 async fn a_key_taken_by_another_object_fails_the_upload_and_keeps_the_object(service: Service) {
     let api = &service.api;
     let (id, _, urls) = api.create(json!({ "filename": "x", "size": 5 })).await;
     api.put_parts(&urls, b"hello").await;
-    let mut other = service.upload(&id).await;
+    let mut other = service.ledger_upload(&id).await;
     other.id = Uuid::now_v7();
     service.bucket().put_empty(&other).await.expect("another's object at the same key");
     api.complete(&id, None).await.problem(409, "key-exists");
@@ -58,7 +39,7 @@ async fn an_object_that_vanished_is_never_called_completed(service: Service) {
     let sent = api.put_parts(&urls, b"hello").await;
     let path = format!("/v1/uploads/{id}");
     api.put(&format!("{path}/parts"), json!({ "parts": sent })).await.ok(200);
-    let upload = service.upload(&id).await;
+    let upload = service.ledger_upload(&id).await;
     let s3_upload_id = upload.s3_upload_id.clone().expect("an id of S3's");
     service.bucket().abort(&upload, &s3_upload_id).await.expect("aborted behind the service's back");
     api.complete(&id, None).await.problem(410, "upload-failed");
@@ -74,7 +55,7 @@ async fn an_upload_that_s3_forgot_ends_and_forgets_no_record_before(service: Ser
     let sent = api.put_parts(&urls[..1], &bytes).await;
     let path = format!("/v1/uploads/{id}");
     api.put(&format!("{path}/parts"), json!({ "parts": sent })).await.ok(200);
-    let upload = service.upload(&id).await;
+    let upload = service.ledger_upload(&id).await;
     let s3_upload_id = upload.s3_upload_id.clone().expect("an id of S3's");
     service.bucket().abort(&upload, &s3_upload_id).await.expect("aborted behind the service's back");
     let synced = api.call("POST", &format!("{path}/sync"), None).await.ok(200);

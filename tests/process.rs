@@ -13,7 +13,7 @@ use crate::support::{Api, MIB, file, new_database};
 type Environment<'a> = &'a [(&'a str, &'a str)];
 
 /// The real binary with nothing of this process's environment but what is given.
-fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
+pub(crate) fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_partita"));
     command.env_clear().current_dir(folder).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("PATH", std::env::var("PATH").unwrap_or_default());
@@ -31,23 +31,36 @@ pub(crate) struct Running {
 
 /// Starts the service and reads what it prints until it is ready.
 pub(crate) async fn start(folder: &Path, environment: &[(&str, &str)]) -> Running {
-    let mut child = partita(folder, environment).spawn().expect("started");
+    until_ready(partita(folder, environment).spawn().expect("started")).await
+}
+
+/// The same, with its log in a file.
+pub(crate) async fn start_logging(folder: &Path, environment: &[(&str, &str)], log: &Path) -> Running {
+    let log = std::fs::File::create(log).expect("a file");
+    until_ready(partita(folder, environment).stderr(log).spawn().expect("started")).await
+}
+
+async fn until_ready(mut child: Child) -> Running {
     let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-    let mut errors = child.stderr.take().expect("stderr");
+    let mut errors = child.stderr.take();
     let mut welcome = String::new();
     while let Some(line) = lines.next_line().await.expect("a line") {
         welcome += &line;
         welcome.push('\n');
         if line.contains("/v1/files/") {
             tokio::spawn(async move { while lines.next_line().await.is_ok_and(|line| line.is_some()) {} });
-            tokio::spawn(async move { tokio::io::copy(&mut errors, &mut tokio::io::sink()).await });
+            if let Some(mut errors) = errors {
+                tokio::spawn(async move { tokio::io::copy(&mut errors, &mut tokio::io::sink()).await });
+            }
             let base =
                 welcome.split("API docs  ").nth(1).and_then(|rest| rest.split("/docs").next()).expect("the address");
             return Running { child, api: Api::new(base.to_owned()), welcome };
         }
     }
     let mut text = String::new();
-    errors.read_to_string(&mut text).await.expect("stderr");
+    if let Some(errors) = &mut errors {
+        errors.read_to_string(&mut text).await.expect("stderr");
+    }
     panic!("the service did not start: {text}");
 }
 

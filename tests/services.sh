@@ -1,18 +1,22 @@
 # shellcheck shell=bash
-# The services that the tests need: a real PostgreSQL and a real S3 server (SeaweedFS), each on free ports of 127.0.0.1, with its
-# data in a folder that is removed at the end. Sourced by ./test, which sets CACHE_DIR and PYTHON_ENV.
+# The services that the tests need: a real PostgreSQL and two real S3 servers (SeaweedFS, ministack), each on free ports of
+# 127.0.0.1, with its data in a folder that is removed at the end. Sourced by ./test, which sets CACHE_DIR and PYTHON_ENV.
 
 SERVICES_DIR=""
 POSTGRES_PID=""
 SEAWEEDFS_PID=""
 SEAWEEDFS_PORTS=()
+MINISTACK_PID=""
 
 readonly SEAWEEDFS_ACCESS_KEY=partita-test
 readonly SEAWEEDFS_SECRET_KEY=partita-test-secret-0123456789
 readonly SEAWEEDFS_BUCKET=partita-test
+readonly MINISTACK_ACCESS_KEY=partita-test
+readonly MINISTACK_SECRET_KEY=partita-test-secret-9876543210
+readonly MINISTACK_BUCKET=partita-test
 readonly READY_WITHIN_SECONDS=60
 
-# Starts both and exports where they are. Call it from the main shell, not from a subshell: the services die with their parent
+# Starts them and exports where they are. Call it from the main shell, not from a subshell: the services die with their parent
 # (--pdeathsig), also when that is killed and runs no trap. In a session of their own (setsid) a Ctrl-C does not reach them, only us.
 start_services() {
     # Under /tmp whatever TMPDIR says: the user postgres must be able to enter it, and a socket's path is limited to 107 bytes.
@@ -20,18 +24,18 @@ start_services() {
     chmod 711 "$SERVICES_DIR"
     start_with_free_ports start_postgres || return
     start_with_free_ports start_seaweedfs || return
+    start_with_free_ports start_ministack || return
 }
 
 stop_services() {
-    # SIGKILL is what SeaweedFS is stopped by, for its own way takes 4 s; nobody wants this data any more.
+    # SIGKILL is what the S3 servers are stopped by, for SeaweedFS's own way takes 4 s; nobody wants this data any more.
     local pid
-    for pid in $SEAWEEDFS_PID $POSTGRES_PID; do
-        [[ $pid == "$SEAWEEDFS_PID" ]] && kill -KILL "$pid" 2>/dev/null
+    for pid in $SEAWEEDFS_PID $MINISTACK_PID $POSTGRES_PID; do
         # SIGQUIT: at once, taking PostgreSQL's children along, which SIGKILL would leave behind.
-        [[ $pid == "$POSTGRES_PID" ]] && kill -QUIT "$pid" 2>/dev/null
+        if [[ $pid == "$POSTGRES_PID" ]]; then kill -QUIT "$pid"; else kill -KILL "$pid"; fi 2>/dev/null
         wait "$pid" 2>/dev/null
     done
-    SEAWEEDFS_PID="" POSTGRES_PID=""
+    SEAWEEDFS_PID="" MINISTACK_PID="" POSTGRES_PID=""
     # SeaweedFS leaves a socket outside its folder for each port of its own.
     local port
     for port in "${SEAWEEDFS_PORTS[@]}"; do
@@ -52,17 +56,18 @@ save_service_logs() { # FOLDER
 print_service_exports() {
     local name
     for name in PARTITA_TEST_POSTGRES PARTITA_TEST_SEAWEEDFS PARTITA_TEST_SEAWEEDFS_ACCESS_KEY \
-        PARTITA_TEST_SEAWEEDFS_SECRET_KEY PARTITA_TEST_SEAWEEDFS_BUCKET; do
+        PARTITA_TEST_SEAWEEDFS_SECRET_KEY PARTITA_TEST_SEAWEEDFS_BUCKET PARTITA_TEST_MINISTACK \
+        PARTITA_TEST_MINISTACK_ACCESS_KEY PARTITA_TEST_MINISTACK_SECRET_KEY PARTITA_TEST_MINISTACK_BUCKET; do
         printf 'export %s=%q\n' "$name" "${!name}"
     done
 }
 
 # A port that was free may be taken a moment later, by another run of the tests say; then the server ends at once and is
 # started again on others.
-start_with_free_ports() { # FUNCTION
+start_with_free_ports() { # FUNCTION ARGUMENT...
     local attempt
     for attempt in 1 2 3; do
-        "$1" && return
+        "$@" && return
         echo "$1: attempt $attempt failed" >&2
     done
     return 1
@@ -122,11 +127,43 @@ start_seaweedfs() {
 
 # The port answers before the volumes do, so readiness is an object written and read.
 seaweedfs_stores() { # ENDPOINT
-    local signed=(curl --silent --fail --output /dev/null --max-time 5 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3
-        --user "$SEAWEEDFS_ACCESS_KEY:$SEAWEEDFS_SECRET_KEY" --header 'x-amz-content-sha256: UNSIGNED-PAYLOAD')
-    local object=$1/$SEAWEEDFS_BUCKET/ready
-    "${signed[@]}" --request PUT --data-binary ready "$object" && "${signed[@]}" "$object" &&
-        "${signed[@]}" --request DELETE "$object"
+    stores "$SEAWEEDFS_ACCESS_KEY:$SEAWEEDFS_SECRET_KEY" "$1/$SEAWEEDFS_BUCKET"
+}
+
+start_ministack() {
+    local data=$SERVICES_DIR/ministack log=$SERVICES_DIR/ministack.log port
+    port=$(free_ports 1) || return
+    rm -rf "$data"
+    mkdir "$data" || return
+    # Without BIND_HOST it listens for everybody, without AUTH=true it checks no signature; in memory alone it would keep every part
+    # of every test. HOME, TMPDIR and the working directory are its own: it leaves files there.
+    setsid setpriv --pdeathsig=KILL -- env --chdir="$data" HOME="$data" TMPDIR="$data" \
+        BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" SERVICES=s3 AUTH=true S3_PERSIST=1 S3_DATA_DIR="$data/s3" \
+        AWS_ACCESS_KEY_ID="$MINISTACK_ACCESS_KEY" AWS_SECRET_ACCESS_KEY="$MINISTACK_SECRET_KEY" \
+        "$PYTHON_ENV/bin/ministack" >"$log" 2>&1 </dev/null &
+    MINISTACK_PID=$!
+    wait_until_ready "$MINISTACK_PID" "$log" ministack_stores "http://127.0.0.1:$port" || { MINISTACK_PID=""; return 1; }
+    export PARTITA_TEST_MINISTACK=http://127.0.0.1:$port
+    export PARTITA_TEST_MINISTACK_ACCESS_KEY=$MINISTACK_ACCESS_KEY
+    export PARTITA_TEST_MINISTACK_SECRET_KEY=$MINISTACK_SECRET_KEY
+    export PARTITA_TEST_MINISTACK_BUCKET=$MINISTACK_BUCKET
+}
+
+# Makes the bucket; making it again changes nothing.
+ministack_stores() { # ENDPOINT
+    local keys=$MINISTACK_ACCESS_KEY:$MINISTACK_SECRET_KEY
+    signed_curl "$keys" --request PUT "$1/$MINISTACK_BUCKET" && stores "$keys" "$1/$MINISTACK_BUCKET"
+}
+
+# Writes an object into a bucket, reads it and deletes it.
+stores() { # KEYS BUCKET_URL
+    signed_curl "$1" --request PUT --data-binary ready "$2/ready" && signed_curl "$1" "$2/ready" &&
+        signed_curl "$1" --request DELETE "$2/ready"
+}
+
+signed_curl() { # KEYS ARGUMENT...
+    curl --silent --fail --output /dev/null --max-time 5 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
+        --user "$1" --header 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "${@:2}"
 }
 
 # Waits until the command succeeds. A process that has ended is a failure at once, even if another answers on its port.

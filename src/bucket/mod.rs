@@ -11,7 +11,10 @@
 mod error;
 mod listing;
 mod presign;
+mod probe;
+mod rules;
 mod urls;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +26,9 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
-use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    Builder, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -34,8 +39,11 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 pub use error::Error;
 pub use listing::{Marker, OpenUpload};
 use presign::Address;
+pub use probe::{Fault, FoundCredentials, Guards, Opened, Probe, ProbedObject};
+pub use rules::{AbortRule, Cors, RULE_ID};
 pub use urls::{Download, PresignedUrl, UrlSigner};
 use urls::{NoCredentials, SigningCredentials};
+use whole::WholeAnswers;
 
 use crate::config::{Capabilities, FullObjectChecksum, S3};
 use crate::upload::metadata::{self, UPLOAD_ID_KEY};
@@ -128,6 +136,7 @@ impl Bucket {
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .retry_partition(retry_budget())
+            .interceptor(WholeAnswers)
             // Checksums are asked for by name where they are wanted; some stores know no others.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -167,7 +176,8 @@ impl Bucket {
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, SdkError<E, HttpResponse>> {
         let began = Instant::now();
-        let outcome = call.await;
+        // The SDK's futures are large, and calls to S3 stand at the end of long chains.
+        let outcome = Box::pin(call).await;
         let result = match &outcome {
             Ok(_) => "ok",
             Err(SdkError::ServiceError(error)) => match error.raw().status().as_u16() {
@@ -269,8 +279,11 @@ impl Bucket {
                 parts.push(ListedPart { number, etag, size, checksum: checksum.map(str::to_owned) });
             }
             let next = page.next_part_number_marker().map(str::to_owned);
-            if page.is_truncated() != Some(true) {
-                return Ok(parts);
+            match page.is_truncated() {
+                Some(false) => return Ok(parts),
+                Some(true) => {}
+                // Of a listing that was cut short nothing can be concluded.
+                None => return Err(Error::Unavailable("half a listing of parts".into())),
             }
             // A listing that does not move on would go on for ever.
             let number = |marker: &Option<String>| marker.as_deref().and_then(|marker| marker.parse::<i32>().ok());
@@ -317,13 +330,16 @@ impl Bucket {
         if let Some(checksum) = self.comparable(upload, target) {
             request = request.checksum_crc64_nvme(&checksum.value).checksum_type(ChecksumType::FullObject);
         }
-        let patient = Builder::new().retry_config(RetryConfig::disabled()).timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(COMPLETE_TIMEOUT)
-                .operation_timeout(COMPLETE_TIMEOUT)
-                .build(),
-        );
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(COMPLETE_TIMEOUT)
+            .operation_timeout(COMPLETE_TIMEOUT)
+            .build();
+        // S3 may be silent between two bytes for long: to hang up would leave it at work on what is then sent again.
+        let patient = Builder::new()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         let request = request.customize().config_override(patient);
         let answer = self.observed("CompleteMultipartUpload", request.send()).await?;
         match answer.e_tag() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex;
@@ -131,6 +132,11 @@ impl SigningCredentials {
         SigningCredentials { provider, cached: Mutex::default() }
     }
 
+    /// What the provider has now.
+    pub(super) async fn ask(&self) -> Result<Credentials, CredentialsError> {
+        self.provider.provide_credentials().await
+    }
+
     async fn get(&self, now: DateTime<Utc>) -> Result<Credentials, Error> {
         let mut cached = self.cached.lock().await;
         if let Some((credentials, asked_at)) = &*cached {
@@ -172,8 +178,7 @@ impl ProvideCredentials for NoCredentials {
     where
         Self: 'a,
     {
-        let error =
-            aws_credential_types::provider::error::CredentialsError::not_loaded("no credentials are configured");
+        let error = CredentialsError::not_loaded("no credentials are configured");
         aws_credential_types::provider::future::ProvideCredentials::ready(Err(error))
     }
 }

@@ -152,10 +152,9 @@ impl Check<'_> {
     }
 
     async fn unknown_objects(&mut self) -> Result<usize, Box<dyn Error>> {
-        let (mut found, mut from, mut first) = (0, None, true);
-        while first || from.is_some() {
-            first = false;
-            let (page, next) = self.coordinator.examine_objects(from).await.map_err(super::cause)?;
+        let (mut found, mut from) = (0, Some(Marker::default()));
+        while let Some(marker) = from {
+            let (page, next) = self.coordinator.examine_objects(marker).await.map_err(super::cause)?;
             for finding in &page {
                 self.tell(finding);
             }

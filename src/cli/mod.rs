@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod doctor;
 mod fsck;
 mod migrate;
 mod openapi;
@@ -36,6 +37,8 @@ enum Verb {
     Sweep(sweep::Flags),
     /// Hold the database and the bucket against each other
     Fsck(fsck::Flags),
+    /// Prove that the bucket is right, with a throw-away upload
+    Doctor(doctor::Flags),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -55,6 +58,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Migrate) => migrate::run(load).await,
         Some(Verb::Sweep(flags)) => sweep::run(load, flags).await,
         Some(Verb::Fsck(flags)) => fsck::run(load, flags).await,
+        Some(Verb::Doctor(flags)) => doctor::run(load, flags).await,
         Some(Verb::Openapi) => openapi::run(),
     };
     match outcome {

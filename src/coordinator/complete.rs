@@ -228,7 +228,7 @@ impl Coordinator {
                 let completion = self.0.bucket.complete(upload, s3_upload_id, &parts, &target);
                 self.holding(&lease, completion).await
             }
-            (Some(s3_upload_id), _) => match self.0.bucket.abort(upload, s3_upload_id).await {
+            (Some(s3_upload_id), _) => match self.abandon(upload, s3_upload_id).await {
                 Ok(()) => self.0.bucket.put_empty(upload).await,
                 Err(error) => Err(error),
             },
@@ -245,6 +245,16 @@ impl Coordinator {
             }
             Some(code) if BLAMES_PARTS.contains(&code) => self.explain(lease, error).await,
             _ => self.resolve(lease, target, Some(error)).await,
+        }
+    }
+
+    /// A stream that turned out empty has no use for its multipart upload: gone, and seen to be gone.
+    async fn abandon(&self, upload: &Upload, s3_upload_id: &str) -> Result<(), bucket::Error> {
+        self.0.bucket.abort(upload, s3_upload_id).await?;
+        match self.0.bucket.list_parts(upload, s3_upload_id).await {
+            Err(bucket::Error::NotFound { .. }) => Ok(()),
+            Ok(_) => Err(bucket::Error::Unavailable("an aborted upload is still there".into())),
+            Err(error) => Err(error),
         }
     }
 

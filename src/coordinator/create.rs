@@ -193,12 +193,22 @@ impl Coordinator {
         let opened = self.0.store.open(lease, Some(&s3_upload_id)).await;
         boundary!("create-opened");
         match opened {
-            Err(moved @ store::Error::Moved(_)) => {
-                // It was aborted, or taken over, while S3 began it: nobody else knows of this one.
-                if let Err(error) = self.0.bucket.abort(&begun, &s3_upload_id).await {
+            // Another took over while S3 began this one, and may be about to adopt it. Should it not, it is aborted with the
+            // other strays of this key.
+            Err(store::Error::Moved(moved)) if matches!(moved.status, Status::Creating { .. }) => {
+                Err(bucket::Error::Unavailable("another begins this upload".into()).into())
+            }
+            Err(store::Error::Moved(moved)) => {
+                // It was aborted, or taken over, meanwhile. If it was not adopted, nobody else knows of this one.
+                if moved.s3_upload_id.as_ref() != Some(&s3_upload_id)
+                    && let Err(error) = self.0.bucket.abort(&begun, &s3_upload_id).await
+                {
                     tracing::warn!(upload_id = %begun.id, %error, "an upload that nobody wants stays at S3 for now");
                 }
-                Err(moved.into())
+                match moved.status {
+                    Status::Open | Status::Completing { .. } | Status::Completed(_) => Ok(*moved),
+                    _ => Err(store::Error::Moved(moved).into()),
+                }
             }
             outcome => Ok(outcome?),
         }

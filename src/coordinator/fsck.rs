@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
 use super::{Coordinator, Error};
-use crate::bucket::{self, FoundObject};
+use crate::bucket::{self, FoundObject, Marker};
 use crate::upload::names::id_in_key;
 use crate::upload::{AbortReason, Ending, Failure, State, Status, Upload};
 
@@ -137,7 +137,7 @@ impl Coordinator {
         Ok(match &upload.status {
             Status::Completed(object) => {
                 let there = found(self.0.bucket.head_version(upload, object.version_id.as_deref()).await?);
-                (!there.is_some_and(|there| there.size == object.size)).then_some(Disagreement::ObjectMissing)
+                there.is_none_or(|there| there.size != object.size).then_some(Disagreement::ObjectMissing)
             }
             // The sweeper is on its way to find out.
             Status::Creating { .. } | Status::Deleting(_) => None,
@@ -169,7 +169,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// When S3 or the ledger does not answer.
-    pub async fn examine_objects(&self, from: Option<String>) -> Result<(Vec<Finding>, Option<String>), Error> {
+    pub async fn examine_objects(&self, from: Marker) -> Result<(Vec<Finding>, Option<Marker>), Error> {
         let prefix = &self.0.rules.prefix;
         let (keys, next) = self.0.bucket.keys_under(prefix, from).await?;
         let ours: Vec<(Uuid, String)> =

@@ -22,7 +22,9 @@ pub(super) const BLAMES_PARTS: [&str; 5] =
 /// S3's refusals that say that the bytes do not have the checksum that was sent along.
 pub(super) const BLAMES_CHECKSUM: [&str; 3] = ["BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"];
 /// S3's refusals that say that something stands at the key.
-pub(super) const BLAMES_KEY: [&str; 2] = ["PreconditionFailed", "ConditionalRequestConflict"];
+pub(super) const BLAMES_KEY: [&str; 2] = ["PreconditionFailed", CONFLICT];
+/// Another request to the same key was in flight.
+const CONFLICT: &str = "ConditionalRequestConflict";
 
 impl Coordinator {
     /// Goes on with a completion whose outcome nobody knows yet: with one whose lease has ended by taking it over, with one
@@ -84,6 +86,10 @@ impl Coordinator {
             && (code.is_some_and(|code| BLAMES_KEY.contains(&code))
                 || !self.0.bucket.capabilities().conditional_completion)
         {
+            return self.fail(lease, Failure::KeyTaken).await;
+        }
+        // S3 says of this one that the whole upload has to be sent anew.
+        if code == Some(CONFLICT) {
             return self.fail(lease, Failure::KeyTaken).await;
         }
         let is_open = match &upload.s3_upload_id {

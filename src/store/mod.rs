@@ -5,6 +5,7 @@
 //! After a crash the ledger holds all that a method has returned `Ok` for (SQLite: WAL with synchronous FULL;
 //! PostgreSQL: as `synchronous_commit` says, `on` by default).
 
+mod bounded;
 mod creation;
 mod entity;
 mod parts;
@@ -18,7 +19,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    FromQueryResult, RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions, TransactionTrait,
+    FromQueryResult, RuntimeErr, SqliteTransactionMode, SqlxError, Statement, TransactionOptions,
 };
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ pub use creation::{Created, IdempotencyKey, NewUpload};
 pub use parts::Tally;
 pub use sweep::{Counts, Known};
 pub use uploads::{Filter, Lease, MAX_TRANSFER};
+
+use bounded::Bounded;
 
 use crate::clock::Clock;
 use crate::upload::Upload;
@@ -37,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Store {
     /// On SQLite a pool of one, for it has one writer; on PostgreSQL the same pool as `read`.
-    write: DatabaseConnection,
-    read: DatabaseConnection,
+    write: Bounded<DatabaseConnection>,
+    read: Bounded<DatabaseConnection>,
     clock: Clock,
 }
 
@@ -124,7 +127,7 @@ impl Store {
             options
         };
         if !url.starts_with("sqlite:") {
-            let pool = Database::connect(options(16)).await?;
+            let pool = Bounded(Database::connect(options(16)).await?);
             return Ok(Store { write: pool.clone(), read: pool, clock });
         }
         let sqlite = |connections: u32| {
@@ -140,8 +143,8 @@ impl Store {
             options
         };
         // The writer first: it creates the file.
-        let write = Database::connect(sqlite(1)).await?;
-        let read = Database::connect(sqlite(4)).await?;
+        let write = Bounded(Database::connect(sqlite(1)).await?);
+        let read = Bounded(Database::connect(sqlite(4)).await?);
         Ok(Store { write, read, clock })
     }
 
@@ -150,7 +153,7 @@ impl Store {
     /// # Errors
     /// Then nothing has changed.
     pub async fn migrate(&self) -> Result<(), Error> {
-        Ok(migrations::run(&self.write).await?)
+        Ok(migrations::run(&self.write.0).await?)
     }
 
     /// Whether the database answers and has the schema of this version.
@@ -159,7 +162,7 @@ impl Store {
     /// [`Error::Unavailable`] or [`Error::Database`] when it does not answer.
     pub async fn is_ready(&self) -> Result<bool, Error> {
         self.now().await?;
-        Ok(!migrations::is_pending(&self.read).await?)
+        Ok(!migrations::is_pending(&self.read.0).await?)
     }
 
     /// Whether this is SQLite, whose schema the service brings up to date by itself when it starts.
@@ -170,7 +173,7 @@ impl Store {
     /// Closes every connection; what was acknowledged is on disk already.
     pub async fn close(self) {
         for pool in [self.read, self.write] {
-            if let Err(error) = pool.close().await {
+            if let Err(error) = pool.0.close().await {
                 tracing::warn!(%error, "a database connection did not close");
             }
         }
@@ -182,7 +185,7 @@ impl Store {
             let idle = std::cmp::min(size, u32::try_from(idle).unwrap_or(u32::MAX));
             (size - idle, idle)
         };
-        let pool = |name, db: &DatabaseConnection| {
+        let pool = |name, Bounded(db): &Bounded<DatabaseConnection>| {
             let (used, idle) = if self.is_sqlite() {
                 let pool = db.get_sqlite_connection_pool();
                 count(pool.size(), pool.num_idle())
@@ -239,10 +242,10 @@ impl Store {
 
     /// A transaction that may write. On SQLite it takes the write lock at once: one that asks for it half-way is refused
     /// without waiting.
-    async fn begin(&self) -> Result<DatabaseTransaction, Error> {
+    async fn begin(&self) -> Result<Bounded<DatabaseTransaction>, Error> {
         let mode = Some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() };
-        Ok(self.write.begin_with_options(options).await?)
+        Ok(self.write.begin(options).await?)
     }
 }
 

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::bounded::Bounded;
 use super::entity::part::{ActiveModel, Column, Entity};
 use super::entity::upload;
 use super::{Error, Store};
@@ -128,7 +129,12 @@ impl Store {
     }
 
     /// The open upload, held so that it cannot be completed or aborted while its parts are written.
-    async fn hold_open(&self, transaction: &DatabaseTransaction, owner: &Owner, id: Uuid) -> Result<Upload, Error> {
+    async fn hold_open(
+        &self,
+        transaction: &Bounded<DatabaseTransaction>,
+        owner: &Owner,
+        id: Uuid,
+    ) -> Result<Upload, Error> {
         let select = upload::Entity::find_by_id(id).filter(upload::Column::Owner.eq(owner.0.as_str())).lock_shared();
         let upload = self.seen(transaction, select).await?;
         if upload.status.state() != State::Open || upload.expires_at <= upload.seen_at {
@@ -139,7 +145,7 @@ impl Store {
 }
 
 async fn insert(
-    transaction: &DatabaseTransaction,
+    transaction: &Bounded<DatabaseTransaction>,
     upload: &Upload,
     parts: &[Part],
     conflict: &OnConflict,

@@ -19,7 +19,8 @@ pub const MAX_TRANSFER: Duration = Duration::from_secs(60 * 60);
 const PROVED_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Ended uploads stay readable for this long.
 const ENDED_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// An upload that completes by itself is first looked at this long after an activity.
+/// Whoever writes an intent goes on with it. Should that come to nothing, the upload is looked at this long after; and so is one
+/// that completes by itself, after each activity.
 const LOOK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Which uploads a list shows.
@@ -257,7 +258,7 @@ impl Store {
         let update = self
             .enter(seen, State::Completed)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, self.due_when_completed())
+            .col_expr(Column::DueAt, self.due_when_completed(object))
             .col_expr(Column::AbortReason, null())
             .col_expr(Column::Failure, null())
             .col_expr(Column::TargetSize, Expr::value(object.size))
@@ -298,7 +299,7 @@ impl Store {
         let overdue_at = later(landed, self.now_expr()).add(super::milliseconds(PROVED_WITHIN));
         self.enter(seen, State::Aborting)
             .col_expr(Column::LeaseUntil, null())
-            .col_expr(Column::DueAt, self.now_expr())
+            .col_expr(Column::DueAt, self.in_expr(LOOK_PAUSE))
             .col_expr(Column::OverdueAt, overdue_at)
             .col_expr(Column::AbortReason, Expr::value(reason.map(AbortReason::name)))
             .col_expr(Column::Failure, Expr::value(failure.map(Failure::name)))
@@ -344,7 +345,7 @@ impl Store {
     /// # Errors
     /// [`Error::Moved`] when the row is no longer as `seen`.
     pub async fn delete(&self, seen: &Upload) -> Result<Upload, Error> {
-        let update = self.enter(seen, State::Deleting).col_expr(Column::DueAt, self.now_expr());
+        let update = self.enter(seen, State::Deleting).col_expr(Column::DueAt, self.in_expr(LOOK_PAUSE));
         self.decide(seen.id, update).await
     }
 
@@ -374,10 +375,16 @@ impl Store {
         CaseStatement::new().case(Expr::col(Column::AutoComplete), by_itself).finally(expires_at).into()
     }
 
-    /// A completed upload needs a last look if S3 may hold others of its key.
-    fn due_when_completed(&self) -> SimpleExpr {
-        let once = Expr::col(Column::Creations).lte(1);
-        CaseStatement::new().case(once, null()).finally(self.in_expr(MAX_TRANSFER)).into()
+    /// A completed upload needs a last look if S3 may hold open uploads of its key: those of an unclear creation, or what a
+    /// late part makes of the one that an empty stream had no use for.
+    fn due_when_completed(&self, object: &Object) -> SimpleExpr {
+        let mut leaves_nothing = Expr::col(Column::Creations).lte(1);
+        if object.size == 0 {
+            leaves_nothing = leaves_nothing.and(Column::S3UploadId.is_null());
+        }
+        let landed = later(Expr::col(Column::UrlsExpireAt).if_null(0), self.now_expr());
+        let landed = landed.add(super::milliseconds(MAX_TRANSFER));
+        CaseStatement::new().case(leaves_nothing, null()).finally(landed).into()
     }
 
     /// Runs a guarded statement. It decides; when it changed nothing, the row as it is now tells why.

@@ -12,7 +12,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use partita::app::App;
-use partita::config::Settings;
+use partita::bucket::Bucket;
+use partita::clock::Clock;
+use partita::config::{S3, Settings};
+use partita::upload::{Owner, Upload};
 use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
@@ -125,6 +128,11 @@ impl Service {
         self.app.as_ref().expect("running").clock.advance(by);
     }
 
+    /// Settles all that is due, as the sweeper does.
+    pub(crate) async fn settle(&self) {
+        self.app.as_ref().expect("running").sweep().await.expect("a sweep");
+    }
+
     /// Runs a statement behind the service's back.
     pub(crate) async fn sql(&self, statement: &str) {
         let db = self.database().await;
@@ -139,6 +147,19 @@ impl Service {
     /// An upload's id as the database writes it.
     pub(crate) fn literal(&self, id: &str) -> String {
         if self.database_url.starts_with("sqlite") { format!("x'{}'", id.replace('-', "")) } else { format!("'{id}'") }
+    }
+
+    /// The embedded S3's bucket, as whoever has its keys sees it.
+    pub(crate) fn bucket(&self) -> Bucket {
+        let address = self.app.as_ref().expect("running").embedded_s3.expect("the embedded S3");
+        let settings = S3 { endpoint: Some(format!("http://{address}")), path_style: true, ..S3::default() };
+        Bucket::with_credentials(&settings, "partita", "AKTEST", "a secret of the tests")
+    }
+
+    /// The upload as the ledger has it.
+    pub(crate) async fn ledger_upload(&self, id: &str) -> Upload {
+        let store = partita::app::open_store(&self.settings, Clock::default()).await.expect("the database");
+        store.find(&Owner("local".into()), id.parse().expect("an id")).await.expect("the upload")
     }
 
     pub(crate) fn folder(&self) -> &std::path::Path {
