@@ -109,11 +109,16 @@ impl Coordinator {
         Ok(None)
     }
 
-    /// Aborts whatever is open at S3 under the upload's key, which is its alone: creations that got no answer.
+    /// Aborts whatever is open at S3 under the upload's key, which is its alone: creations that got no answer. The listing
+    /// must show that they are gone, for a 204 is no proof.
     pub(super) async fn abort_strays(&self, upload: &Upload) -> Result<(), bucket::Error> {
-        for s3_upload_id in self.0.bucket.open_uploads(&upload.key).await? {
-            self.0.bucket.abort(upload, &s3_upload_id).await?;
+        let strays = self.0.bucket.open_uploads(&upload.key).await?;
+        for s3_upload_id in &strays {
+            self.0.bucket.abort(upload, s3_upload_id).await?;
             boundary!("abort-stray-sent");
+        }
+        if !strays.is_empty() && !self.0.bucket.open_uploads(&upload.key).await?.is_empty() {
+            return Err(bucket::Error::Unavailable("an aborted upload is still there".into()));
         }
         Ok(())
     }

@@ -6,11 +6,14 @@ use proptest::prelude::*;
 use proptest::strategy::Union;
 use proptest_state_machine::ReferenceStateMachine;
 
-use super::reference::{Answer, Call, Ending, State, Time, Upload};
+use super::reference::{Answer, Call, Ending, OK, State, Time, UNHEARD, Upload};
 use super::s3::{Down, Faults, Object, Op, Upset, When};
 
 /// An idempotency key is kept for a day.
 const KEY_LIFE: Time = 24 * 3_600;
+/// Past a lease, a back-off, a transfer, an end, the cap, the life of a row. Never near a moment that matters: real time
+/// passes, too.
+const MOVES: [Time; 12] = [100, 100, 100, 100, 1_200, 1_200, 1_200, 7_200, 7_200, 90_000, 610_000, 2_700_000];
 /// The most uploads of one sequence.
 const UPLOADS: usize = 4;
 
@@ -72,7 +75,10 @@ pub(super) enum Action {
     Advance(Time),
     /// The service dies between two calls.
     Die,
-    Sweep,
+    /// The sweeper comes by; it may die while it is at this upload.
+    Sweep {
+        death: Option<(usize, Op, When)>,
+    },
 }
 
 /// All uploads, each with every state in which it may be.
@@ -89,8 +95,6 @@ pub(super) struct Expected {
     pub(super) upload: usize,
     pub(super) outcomes: Vec<(Answer, Upload)>,
 }
-
-const OK: Answer = (200, "");
 
 impl Model {
     /// What the step may come to, for each upload that it touches. The clock and the keys move at once; uploads are as they
@@ -149,16 +153,31 @@ impl Model {
             Action::Foreign { upload } => {
                 vec![self.of(upload, quietly(|upload| upload.s3.object = Some(Object::Foreign)))]
             }
-            Action::Land => self.all(quietly(land)),
+            Action::Land => self.all(quietly(|upload| upload.land(true))),
             Action::Advance(seconds) => {
                 self.now += seconds;
-                // Nothing stays at work at S3 for longer than the quiet time.
-                self.all(quietly(land))
+                let now = self.now;
+                self.all(quietly(|upload| upload.land(upload.creations_have_landed(now))))
             }
             Action::Die => Vec::new(),
-            Action::Sweep => {
+            Action::Sweep { death } => {
                 let now = self.now;
-                self.all(|upload| upload.outcomes(Call::Sweep, false, now, None))
+                let swept = |index: usize, upload: &Upload| match death {
+                    None => upload.outcomes(Call::Sweep, false, now, None),
+                    Some((dying, op, when)) if dying == index => {
+                        upload.outcomes(Call::Sweep, false, now, Some((op, when)))
+                    }
+                    // Swept before the sweeper died, or not.
+                    Some(_) => {
+                        let swept =
+                            upload.outcomes(Call::Sweep, false, now, None).into_iter().map(|(_, upload)| upload);
+                        swept
+                            .chain([upload.clone()])
+                            .flat_map(|upload| [(OK, upload.clone()), (UNHEARD, upload)])
+                            .collect()
+                    }
+                };
+                (0..self.uploads.len()).map(|index| self.of(index, |upload| swept(index, upload))).collect()
             }
         }
     }
@@ -229,11 +248,6 @@ fn quietly(change: impl Fn(&mut Upload)) -> impl Fn(&Upload) -> Vec<(Answer, Upl
     }
 }
 
-fn land(upload: &mut Upload) {
-    let is_empty = upload.is_empty();
-    upload.s3.land(is_empty);
-}
-
 /// Makes up sequences. Where the model leaves open what comes, it goes on from the first possibility; every step is one that
 /// the model has an answer for in any state.
 pub(super) struct Sequences;
@@ -259,21 +273,21 @@ impl ReferenceStateMachine for Sequences {
                 },
                 create().boxed(),
             ),
-            (
-                7,
-                prop::sample::select(vec![100, 1_200, 7_200, 7_200, 90_000, 610_000, 2_700_000])
-                    .prop_map(Action::Advance)
-                    .boxed(),
-            ),
-            (7, Just(Action::Sweep).boxed()),
+            (8, prop::sample::select(MOVES.to_vec()).prop_map(Action::Advance).boxed()),
+            (7, Just(Action::Sweep { death: None }).boxed()),
             (3, Just(Action::Die).boxed()),
             (2, Just(Action::ListingDown).boxed()),
             (6, Just(Action::Heal).boxed()),
             (4, Just(Action::Land).boxed()),
         ];
         if count > 0 {
-            let upload = prop_oneof![1 => 0..count, 2 => Just(count - 1)];
-            steps.push((90, upload.prop_flat_map(on_upload).boxed()));
+            for (upload, states) in model.uploads.iter().enumerate() {
+                let weight = if states[0].is_over() { 5 } else { 60 };
+                steps.push((weight, on_upload(upload, &states[0], model.now)));
+                let death =
+                    sweeper_death().prop_map(move |(op, when)| Action::Sweep { death: Some((upload, op, when)) });
+                steps.push((2, death.boxed()));
+            }
         }
         Union::new_weighted(steps).boxed()
     }
@@ -298,6 +312,11 @@ impl ReferenceStateMachine for Sequences {
                 let create = !matches!(upset, Upset::DeniedAfter | Upset::ConditionAfter);
                 if op == Op::Create { create } else { put || !upload.is_empty() }
             }),
+            // Where the others would be when it dies nobody knows, unless nothing moves them.
+            Action::Sweep { death: Some((index, ..)) } => {
+                let mut others = model.uploads.iter().enumerate().filter(|(other, _)| *other != index);
+                upload(index).is_some() && others.all(|(_, states)| states.iter().all(Upload::is_over))
+            }
             Action::AbortInFlight { upload: index } => {
                 upload(index).is_some_and(|upload| upload.s3.upload.is_some() && upload.may_be_sending(model.now))
             }
@@ -308,7 +327,7 @@ impl ReferenceStateMachine for Sequences {
                 upload(index).is_some_and(|upload| upload.s3.upload.is_some() && upload.s3.strays == 0)
             }
             Action::Foreign { upload: index } => {
-                upload(index).is_some_and(|upload| upload.s3.object.is_none() && upload.s3.late.is_none())
+                upload(index).is_some_and(|upload| upload.s3.object.is_none() && upload.s3.late_complete.is_none())
             }
             _ => true,
         }
@@ -316,7 +335,11 @@ impl ReferenceStateMachine for Sequences {
 }
 
 fn create() -> impl Strategy<Value = Action> {
-    let wish = (prop_oneof![1 => Just(0_usize), 6 => Just(1), 1 => Just(2)], prop::bool::weighted(0.3), any::<bool>());
+    let wish = (
+        prop_oneof![1 => Just(0_usize), 6 => Just(1), 1 => Just(2)],
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.7),
+    );
     let wish = wish.prop_map(|(planned, auto, urls)| Wish { planned, auto, urls });
     let upset = prop::sample::select(vec![
         Upset::Cut(When::Never),
@@ -332,11 +355,30 @@ fn create() -> impl Strategy<Value = Action> {
         .prop_map(|(wish, key, upset, death)| Action::Create { wish, key, upset, death })
 }
 
+fn sweeper_death() -> impl Strategy<Value = (Op, When)> {
+    let op = prop::sample::select(vec![Op::Create, Op::Complete, Op::Abort, Op::Head, Op::ListParts, Op::ListUploads]);
+    (op, when()).prop_map(|(op, when)| (op, only_what_stays(op, when)))
+}
+
+/// Only what changes something for good may come late.
+fn only_what_stays(op: Op, when: When) -> When {
+    if matches!(op, Op::Create | Op::Complete) || when != When::Late { when } else { When::Never }
+}
+
 fn when() -> impl Strategy<Value = When> + Clone {
     prop::sample::select(vec![When::Never, When::AtOnce, When::Late])
 }
 
-fn on_upload(upload: usize) -> impl Strategy<Value = Action> {
+/// Most of what a client does makes sense: it sends parts before it completes.
+fn on_upload(upload: usize, state: &Upload, now: Time) -> BoxedStrategy<Action> {
+    let is_open = state.state == State::Open;
+    let lacks = (0..state.planned).find(|part| state.s3.upload.is_some_and(|held| held[*part].is_none()));
+    let (send, sign, complete_now) = match lacks {
+        Some(_) if state.may_be_sending(now) => (40, 2, 6),
+        Some(_) if is_open => (1, 30, 6),
+        _ => (4, 4, 30),
+    };
+    let next_part = lacks.unwrap_or(0);
     let call = move |call: Call| Action::Call { upload, call, death: None };
     let bytes = || prop_oneof![4 => Just(0_u8), 1 => Just(1)];
     let complete = || prop_oneof![3 => Just(None), 2 => Just(Some(0)), 1 => Just(Some(1))];
@@ -364,20 +406,23 @@ fn on_upload(upload: usize) -> impl Strategy<Value = Action> {
         1 => (Just(Call::Sync), Just(Op::ListParts)),
     ];
     prop_oneof![
-        12 => (0..2_usize, bytes()).prop_map(move |(part, bytes)| Action::Send { upload, part, bytes }),
-        5 => Just(call(Call::Sign)),
+        send => (prop_oneof![6 => Just(next_part), 1 => 0..2_usize], bytes()).prop_map(move |(part, bytes)| Action::Send { upload, part, bytes }),
+        sign => Just(call(Call::Sign)),
         4 => (0..2_usize, 0..3_u8).prop_map(move |(part, bytes)| call(Call::Record { part, bytes })),
         4 => Just(call(Call::Sync)),
-        14 => complete().prop_map(move |parts| call(Call::Complete(parts))),
+        complete_now => complete().prop_map(move |parts| call(Call::Complete(parts))),
         6 => Just(call(Call::Abort)),
         4 => Just(call(Call::Get)),
         2 => Just(call(Call::File)),
-        5 => (dying, when()).prop_map(move |((call, op), when)| Action::Call { upload, call, death: Some((op, when)) }),
+        5 => (dying, when()).prop_map(move |((call, op), when)| {
+            Action::Call { upload, call, death: Some((op, only_what_stays(op, when))) }
+        }),
         2 => Just(Action::AbortInFlight { upload }),
         8 => (Just(Op::Complete), upset.clone()).prop_map(move |(op, upset)| Action::Upset { upload, op, upset }),
         1 => (Just(Op::Create), upset).prop_map(move |(op, upset)| Action::Upset { upload, op, upset }),
         5 => down.prop_map(move |(op, down)| Action::Down { upload, op, down }),
-        1 => Just(Action::Drop { upload }),
-        1 => Just(Action::Foreign { upload }),
+        2 => Just(Action::Drop { upload }),
+        3 => Just(Action::Foreign { upload }),
     ]
+    .boxed()
 }

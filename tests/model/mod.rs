@@ -5,12 +5,17 @@
 
 mod actions;
 mod choices;
+mod completion;
+mod ending;
 mod reference;
 mod s3;
+mod scripts;
+mod seen;
 mod service;
 mod trial;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,7 +26,7 @@ use actions::Sequences;
 use trial::Trial;
 
 /// Sequences in a run of all tests, and in a campaign, unless told otherwise; for each database.
-const CASES: u64 = 150;
+const CASES: u64 = 200;
 const CAMPAIGN: u64 = 5_000;
 /// Steps of the longest.
 const STEPS: usize = 40;
@@ -31,6 +36,8 @@ const AT_ONCE: usize = 4;
 static STEPS_TAKEN: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
+    /// Whether this thread is in a sequence: what fails there is told once, when it is at its shortest.
+    static IN_SEQUENCE: Cell<bool> = const { Cell::new(false) };
     /// The database of the sequences of this thread; `None` for a new SQLite file each.
     static DATABASE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -50,6 +57,15 @@ fn sequences(postgres: bool) {
     let is_campaign = std::env::var_os("PARTITA_TEST_FULL").is_some();
     let cases = told("PARTITA_CASES").unwrap_or(if is_campaign { CAMPAIGN } else { CASES });
     let first = told("PARTITA_SEED").unwrap_or(1);
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IN_SEQUENCE.get() {
+                loud(panic)
+            }
+        }));
+    });
     let (next, failed, began) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
     std::thread::scope(|threads| {
         for _ in 0..AT_ONCE {
@@ -92,10 +108,11 @@ fn sequence(seed: u64) -> Result<(), String> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(config.clone(), rng);
     let strategy = Sequences::sequential_strategy(1..=STEPS);
+    IN_SEQUENCE.set(true);
     let outcome = runner.run(&strategy, |(initial, steps, seen)| {
-        STEPS_TAKEN.fetch_add(steps.len() as u64, Ordering::Relaxed);
         Trial::test_sequential(config.clone(), initial, steps, seen);
         Ok(())
     });
+    IN_SEQUENCE.set(false);
     outcome.map_err(|error| error.to_string())
 }

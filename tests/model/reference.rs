@@ -3,20 +3,17 @@
 //! more, from the contract and not from the code, with S3's failures as its only input.
 
 use super::choices::Choices;
-use super::s3::{Down, Faults, Object, Op, Parts, S3, Said, When};
+use super::s3::{Down, Faults, Op, Parts, S3, When};
 
 /// Seconds by which the clock was moved. Real time passes beside it, but never as much as `DRIFT` in one sequence.
 pub(super) type Time = u64;
 pub(super) const DRIFT: Time = 55;
-const LEASE_OF_CREATION: Time = 60;
-const LEASE_OF_COMPLETION: Time = 80;
-const QUIET: Time = 60;
+pub(super) const LEASE_OF_CREATION: Time = 60;
+pub(super) const LEASE_OF_COMPLETION: Time = 80;
 const LIFE_OF_URLS: Time = 15 * 60;
-const LONGEST_TRANSFER: Time = 3_600;
-const LONGEST_BACK_OFF: Time = 15 * 60;
+pub(super) const LONGEST_TRANSFER: Time = 3_600;
 const IDLE: Time = 24 * 3_600;
 const CAP: Time = 6 * 24 * 3_600;
-const READABLE: Time = 30 * 24 * 3_600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
@@ -63,8 +60,8 @@ pub(super) enum Call {
 /// Status and code; the code is empty where it is no problem.
 pub(super) type Answer = (u16, &'static str);
 pub(super) const UNHEARD: Answer = (0, "");
-const OK: Answer = (200, "");
-const MISSING: Answer = (409, "parts-missing");
+pub(super) const OK: Answer = (200, "");
+pub(super) const MISSING: Answer = (409, "parts-missing");
 
 /// The service died.
 #[derive(Debug)]
@@ -72,14 +69,14 @@ pub(super) struct Crashed;
 
 /// One way through a procedure.
 pub(super) struct Run<'a> {
-    now: Time,
-    choices: &'a mut Choices,
+    pub(super) now: Time,
+    pub(super) choices: &'a mut Choices,
     death: Option<(Op, When)>,
 }
 
 impl Run<'_> {
     /// Whether this moment has come; either way where real time decides it.
-    fn passed(&mut self, earliest: Time, latest: Time) -> bool {
+    pub(super) fn passed(&mut self, earliest: Time, latest: Time) -> bool {
         self.now >= latest || (self.now + DRIFT >= earliest && self.choices.either())
     }
 
@@ -97,23 +94,24 @@ pub(super) struct Upload {
     pub(super) state: State,
     pub(super) recorded: Parts,
     /// Whether the ledger has S3's id of it.
-    knows_id: bool,
-    creations: u8,
-    begun: Time,
-    lease: Time,
+    pub(super) knows_id: bool,
+    pub(super) creations: u8,
+    pub(super) begun: Time,
+    pub(super) lease: Time,
     /// Between these two.
-    expires: (Time, Time),
-    cap: Time,
-    urls_until: Option<Time>,
+    pub(super) expires: (Time, Time),
+    pub(super) cap: Time,
+    pub(super) urls_until: Option<Time>,
     /// When the sweeper is to look at it; whether it may have tried since, in vain, and when.
-    due: Option<Time>,
-    tried: Option<Time>,
-    asked: Option<Time>,
+    pub(super) due: Option<Time>,
+    pub(super) tried: Option<Time>,
+    pub(super) asked: Option<Time>,
     pub(super) s3: S3,
     pub(super) faults: Faults,
 }
 
-type Done<T> = Result<T, Crashed>;
+/// What comes of a procedure, unless the service dies in it.
+pub(super) type Done<T> = Result<T, Crashed>;
 
 impl Upload {
     /// The row that a creation writes before S3 hears of anything.
@@ -214,7 +212,7 @@ impl Upload {
         Ok(OK)
     }
 
-    fn complete(&mut self, parts: Option<u8>, run: &mut Run) -> Done<Answer> {
+    pub(super) fn complete(&mut self, parts: Option<u8>, run: &mut Run) -> Done<Answer> {
         match self.state {
             State::Completed => Ok(OK),
             State::Completing => self.go_on(run),
@@ -262,7 +260,7 @@ impl Upload {
     }
 
     /// Why nothing can be done to it.
-    fn refusal(&self) -> Answer {
+    pub(super) fn refusal(&self) -> Answer {
         match self.state {
             State::Open => (410, "upload-expired"),
             State::Creating | State::Completing => (409, "upload-not-open"),
@@ -278,7 +276,7 @@ impl Upload {
 
     // Time.
 
-    fn is_expired(&self, run: &mut Run) -> bool {
+    pub(super) fn is_expired(&self, run: &mut Run) -> bool {
         run.passed(self.expires.0, self.expires.1)
     }
 
@@ -295,328 +293,41 @@ impl Upload {
         self.keep_alive(run);
     }
 
-    fn hold(&mut self, seconds: Time, run: &Run) {
+    pub(super) fn hold(&mut self, seconds: Time, run: &Run) {
         self.lease = run.now + seconds;
         self.due = Some(self.lease);
     }
 
-    fn enter(&mut self, state: State, due: Option<Time>) {
+    pub(super) fn enter(&mut self, state: State, due: Option<Time>) {
         self.state = state;
         self.due = due;
         self.tried = None;
+    }
+
+    /// What S3 was still at work on comes to its end. Of a completion that is so within the quiet time, of a creation within
+    /// the longest transfer.
+    pub(super) fn land(&mut self, creates_too: bool) {
+        let is_empty = self.is_empty();
+        self.s3.land(is_empty, creates_too);
+    }
+
+    pub(super) fn creations_have_landed(&self, now: Time) -> bool {
+        now >= self.begun + LONGEST_TRANSFER / 3
+    }
+
+    /// Whether nothing moves it any more but the time to forget it.
+    pub(super) fn is_over(&self) -> bool {
+        self.due.is_none() || matches!(self.state, State::Ended(_))
     }
 
     /// Whether a client that has URLs may send parts, or still be sending them.
     pub(super) fn may_be_sending(&self, now: Time) -> bool {
         self.urls_until.is_some_and(|until| now + DRIFT < until + LONGEST_TRANSFER)
     }
-
-    // Creation.
-
-    fn begin(&mut self, run: &mut Run) -> Done<Option<Answer>> {
-        if !self.is_empty() {
-            match self.s3_create(run)? {
-                Said::Yes => self.adopt(),
-                // The row stays: S3 may have begun it.
-                Said::Unclear => return Ok(Some((503, "storage-unavailable"))),
-                _ => {
-                    self.give_up(Ending::CreateRefused, run)?;
-                    return Ok(Some((502, "storage-refused")));
-                }
-            }
-        }
-        self.enter(State::Open, Some(self.expires.0));
-        Ok(None)
-    }
-
-    fn adopt(&mut self) {
-        self.s3.strays -= 1;
-        self.s3.upload = Some([None; 2]);
-        self.knows_id = true;
-    }
-
-    /// Its maker has died, or was not answered: S3 is asked before anything is begun again.
-    fn take_over_creation(&mut self, run: &mut Run) -> Done<Option<Answer>> {
-        self.creations += 1;
-        self.begun = run.now;
-        self.hold(LEASE_OF_CREATION, run);
-        if self.is_empty() {
-            return self.begin(run);
-        }
-        match self.s3_list_strays(run)? {
-            Err(down) => return Ok(Some(failed(down))),
-            Ok(0) => return self.begin(run),
-            Ok(_) => {}
-        }
-        while self.s3.strays > 1 {
-            if !self.s3_abort(run, true)? {
-                return Ok(Some((502, "storage-refused")));
-            }
-            if self.faults.abort.is_some() {
-                break;
-            }
-        }
-        self.adopt();
-        self.enter(State::Open, Some(self.expires.0));
-        Ok(None)
-    }
-
-    // Parts.
-
-    fn has_all(&self) -> bool {
-        self.recorded[..self.planned].iter().all(Option::is_some)
-    }
-
-    /// Brings the ledger into line with what S3 holds. Whether S3 knows the upload; if not, nothing is forgotten.
-    fn take_listing(&mut self, run: &mut Run) -> Done<Result<bool, Down>> {
-        if self.is_empty() {
-            return Ok(Ok(true));
-        }
-        Ok(match self.s3_list_parts(run)? {
-            Ok(Some(held)) => {
-                // Recorded as something else: lost. Not recorded: found.
-                for (recorded, held) in self.recorded.iter_mut().zip(held) {
-                    *recorded = if recorded.is_none() || *recorded == held { held } else { None };
-                }
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
-            Err(down) => Err(down),
-        })
-    }
-
-    // Completion.
-
-    fn send(&mut self, run: &mut Run) -> Done<Answer> {
-        if !self.has_all() {
-            self.reopen();
-            return Ok(MISSING);
-        }
-        match self.s3_complete(run)? {
-            Said::Yes => match self.s3_head(run)? {
-                Ok(Some(object)) => self.conclude(object, run),
-                _ => self.leave_unclear(run),
-            },
-            Said::BlamesParts => self.explain(false, run),
-            said => self.resolve(Some(said), run),
-        }
-    }
-
-    /// Looks for proof: the object, the upload, the object once more.
-    fn resolve(&mut self, said: Option<Said>, run: &mut Run) -> Done<Answer> {
-        match self.s3_head(run)? {
-            Err(_) => return self.leave_unclear(run),
-            Ok(Some(Object::Foreign)) if said == Some(Said::BlamesKey) => return self.fail(Ending::KeyTaken, run),
-            Ok(Some(object @ Object::Ours(_))) => return self.conclude(object, run),
-            Ok(_) => {}
-        }
-        let is_open = self.is_empty()
-            || match self.s3_list_parts(run)? {
-                Err(_) => return self.leave_unclear(run),
-                Ok(listed) => listed.is_some(),
-            };
-        match said {
-            // Nobody has heard anything for the quiet time.
-            None if is_open => self.send(run),
-            Some(Said::Forbidden | Said::BlamesKey) if is_open => {
-                self.reopen();
-                Ok((502, "storage-refused"))
-            }
-            Some(Said::NoSuchUpload) if is_open => self.explain(true, run),
-            _ if is_open => self.leave_unclear(run),
-            _ => match self.s3_head(run)? {
-                Err(_) => self.leave_unclear(run),
-                Ok(Some(object)) => self.conclude(object, run),
-                Ok(None) => self.fail(Ending::Vanished, run),
-            },
-        }
-    }
-
-    fn conclude(&mut self, object: Object, run: &mut Run) -> Done<Answer> {
-        match object {
-            Object::Foreign => self.fail(Ending::KeyTaken, run),
-            Object::Ours(_) => {
-                self.completed(run);
-                Ok(OK)
-            }
-        }
-    }
-
-    /// S3 blames the parts, or claims not to know what it lists: which of them?
-    fn explain(&mut self, denied: bool, run: &mut Run) -> Done<Answer> {
-        let Ok(Some(held)) = self.s3_list_parts(run)? else {
-            return self.leave_unclear(run);
-        };
-        let is_missing = |part: usize| held[part].is_none();
-        let differs = |part: usize| held[part] != self.recorded[part];
-        let answer = match (0..self.planned).any(is_missing) {
-            true => MISSING,
-            false if (0..self.planned).any(differs) => (409, "parts-differ"),
-            false if denied => return self.leave_unclear(run),
-            false => (503, "storage-unavailable"),
-        };
-        self.reopen();
-        Ok(answer)
-    }
-
-    fn reopen(&mut self) {
-        self.enter(State::Open, Some(self.expires.0));
-    }
-
-    fn completed(&mut self, run: &Run) {
-        // Others of its key may be open at S3.
-        self.enter(State::Completed, (self.creations > 1).then_some(run.now + LONGEST_TRANSFER));
-    }
-
-    /// It stays as it is for the quiet time; past the cap it is given up.
-    fn leave_unclear(&mut self, run: &mut Run) -> Done<Answer> {
-        if run.passed(self.cap, self.cap) {
-            self.give_up(Ending::Expired, run)?;
-            return Ok(if self.state == State::Completed { OK } else { self.refusal() });
-        }
-        self.hold(QUIET, run);
-        Ok((202, ""))
-    }
-
-    fn fail(&mut self, ending: Ending, run: &mut Run) -> Done<Answer> {
-        self.give_up(ending, run)?;
-        Ok(match (self.state, ending) {
-            (State::Completed, _) => OK,
-            (_, Ending::KeyTaken) => (409, "key-exists"),
-            _ => (410, "upload-failed"),
-        })
-    }
-
-    /// Somebody asks for, or the sweeper finds, a completion that is not resolved.
-    fn go_on(&mut self, run: &mut Run) -> Done<Answer> {
-        if run.passed(self.lease, self.lease) {
-            self.hold(LEASE_OF_COMPLETION, run);
-            return self.resolve(None, run);
-        }
-        if let Ok(Some(Object::Ours(_))) = self.s3_head(run)? {
-            self.completed(run);
-            return Ok(OK);
-        }
-        Ok((202, ""))
-    }
-
-    fn complete_if_ready(&mut self, run: &mut Run) -> Done<()> {
-        let waits = match self.state {
-            State::Open => !self.is_expired(run),
-            State::Completing => true,
-            _ => false,
-        };
-        if self.auto && waits { self.try_complete(run) } else { Ok(()) }
-    }
-
-    /// S3 is asked at most once in two seconds.
-    fn try_complete(&mut self, run: &mut Run) -> Done<()> {
-        let earliest = self.asked.map_or(0, |asked| asked + 2);
-        if !run.passed(earliest, earliest) {
-            return Ok(());
-        }
-        self.asked = Some(run.now);
-        if self.state == State::Completing {
-            self.go_on(run)?;
-            return Ok(());
-        }
-        match self.take_listing(run)? {
-            Err(_) => Ok(()),
-            Ok(true) if !self.has_all() => Ok(()),
-            Ok(_) => self.complete(None, run).map(drop),
-        }
-    }
-
-    // The end.
-
-    fn give_up(&mut self, ending: Ending, run: &mut Run) -> Done<()> {
-        self.enter(State::Aborting(ending), Some(run.now));
-        self.finish_abort(run)
-    }
-
-    /// Ended only when S3 holds nothing of it and nothing can land any more; completed if it had been after all.
-    fn finish_abort(&mut self, run: &mut Run) -> Done<()> {
-        let State::Aborting(ending) = self.state else { return Ok(()) };
-        if self.knows_id && !self.s3_abort(run, false)? {
-            return Ok(());
-        }
-        let may_have_strays = (!self.knows_id && !self.is_empty()) || self.creations > 1;
-        if may_have_strays && !self.abort_strays(run)? {
-            return Ok(());
-        }
-        match self.s3_head(run)? {
-            Err(_) => return Ok(()),
-            Ok(Some(Object::Ours(_))) => {
-                self.completed(run);
-                return Ok(());
-            }
-            Ok(_) => {}
-        }
-        if self.knows_id && !matches!(self.s3_list_parts(run)?, Ok(None)) {
-            return Ok(());
-        }
-        let unanswered = (may_have_strays && ending != Ending::CreateRefused).then_some(self.begun);
-        let quiet = unanswered.max(self.urls_until.filter(|_| self.knows_id)).map(|last| last + LONGEST_TRANSFER);
-        match quiet {
-            Some(quiet) if !run.passed(quiet, quiet) => {
-                self.due = Some(quiet);
-                self.tried = None;
-            }
-            _ => self.enter(State::Ended(ending), Some(run.now + READABLE)),
-        }
-        Ok(())
-    }
-
-    fn abort_strays(&mut self, run: &mut Run) -> Done<bool> {
-        let Ok(strays) = self.s3_list_strays(run)? else { return Ok(false) };
-        for _ in 0..strays {
-            if !self.s3_abort(run, true)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    // The sweeper.
-
-    /// What is due is done. What was tried in vain is put off for up to a quarter of an hour.
-    fn sweep(&mut self, run: &mut Run) -> Done<()> {
-        for turn in 0..3 {
-            let by_itself = self.auto && self.state == State::Open;
-            let Some(due) = self.due else { return Ok(()) };
-            let latest = if self.state == State::Open { self.expires.1 } else { due };
-            let is_due = run.passed(due, latest) || (by_itself && run.choices.either());
-            let rested = self.tried.is_none_or(|tried| run.now >= tried + LONGEST_BACK_OFF);
-            if !is_due || ((turn > 0 || !rested) && !run.choices.either()) {
-                return Ok(());
-            }
-            self.tried = Some(run.now);
-            self.settle(run)?;
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, run: &mut Run) -> Done<()> {
-        match self.state {
-            State::Creating if !run.passed(self.lease, self.lease) => {}
-            State::Creating | State::Open if self.is_expired(run) => self.give_up(Ending::Expired, run)?,
-            State::Creating => drop(self.take_over_creation(run)?),
-            State::Open if self.auto => self.try_complete(run)?,
-            State::Open | State::Forgotten => {}
-            State::Completing => drop(self.go_on(run)?),
-            State::Completed => {
-                if self.abort_strays(run)? {
-                    self.due = None;
-                }
-            }
-            State::Aborting(_) => self.finish_abort(run)?,
-            State::Ended(_) => self.enter(State::Forgotten, None),
-        }
-        Ok(())
-    }
 }
 
-fn failed(down: Down) -> Answer {
+/// What a client hears when S3 would not tell what a call needs.
+pub(super) fn failed(down: Down) -> Answer {
     match down {
         Down::Forbidden => (502, "storage-refused"),
         Down::Unavailable | Down::Lies => (503, "storage-unavailable"),

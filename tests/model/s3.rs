@@ -82,11 +82,13 @@ pub(super) struct S3 {
     pub(super) strays: u8,
     pub(super) object: Option<Object>,
     /// What S3 is still at work on, though nobody waits for it any more.
-    pub(super) late: Option<Late>,
+    pub(super) late_creates: u8,
+    pub(super) late_complete: Option<Parts>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Late {
+/// A call that changes something for good.
+#[derive(Debug, Clone, Copy)]
+enum Change {
     Create,
     Complete(Parts),
 }
@@ -123,16 +125,19 @@ impl S3 {
     }
 
     /// What was still at work comes to its end.
-    pub(super) fn land(&mut self, is_empty: bool) {
-        if let Some(call) = self.late.take() {
-            self.perform(call, is_empty);
+    pub(super) fn land(&mut self, is_empty: bool, creates_too: bool) {
+        if let Some(parts) = self.late_complete.take() {
+            self.complete(parts, is_empty);
+        }
+        if creates_too {
+            self.strays += std::mem::take(&mut self.late_creates);
         }
     }
 
-    fn perform(&mut self, call: Late, is_empty: bool) {
+    fn perform(&mut self, call: Change, is_empty: bool) {
         match call {
-            Late::Create => self.create(),
-            Late::Complete(parts) => self.complete(parts, is_empty),
+            Change::Create => self.create(),
+            Change::Complete(parts) => self.complete(parts, is_empty),
         };
     }
 }
@@ -141,28 +146,28 @@ impl S3 {
 impl Upload {
     pub(super) fn s3_create(&mut self, run: &mut Run) -> Result<Said, Crashed> {
         if let Some(when) = run.dies_at(Op::Create) {
-            self.do_unheard(when, Late::Create);
+            self.do_unheard(when, Change::Create);
             return Err(Crashed);
         }
         Ok(match self.faults.create.take() {
             None => self.s3.create(),
-            Some(upset) => self.do_upset(upset, Late::Create),
+            Some(upset) => self.do_upset(upset, Change::Create),
         })
     }
 
     pub(super) fn s3_complete(&mut self, run: &mut Run) -> Result<Said, Crashed> {
         let parts = self.recorded;
         if let Some(when) = run.dies_at(Op::Complete) {
-            self.do_unheard(when, Late::Complete(parts));
+            self.do_unheard(when, Change::Complete(parts));
             return Err(Crashed);
         }
         Ok(match self.faults.complete.take() {
             None => self.s3.complete(parts, self.is_empty()),
-            Some(upset) => self.do_upset(upset, Late::Complete(parts)),
+            Some(upset) => self.do_upset(upset, Change::Complete(parts)),
         })
     }
 
-    fn do_upset(&mut self, upset: Upset, call: Late) -> Said {
+    fn do_upset(&mut self, upset: Upset, call: Change) -> Said {
         match upset {
             Upset::Cut(when) => self.do_unheard(when, call),
             Upset::Unavailable | Upset::ErrorIn200 | Upset::Forbidden => {}
@@ -176,11 +181,14 @@ impl Upload {
         }
     }
 
-    fn do_unheard(&mut self, when: When, call: Late) {
+    fn do_unheard(&mut self, when: When, call: Change) {
         match when {
             When::Never => {}
             When::AtOnce => self.s3.perform(call, self.is_empty()),
-            When::Late => self.s3.late = Some(call),
+            When::Late => match call {
+                Change::Create => self.s3.late_creates += 1,
+                Change::Complete(parts) => self.s3.late_complete = Some(parts),
+            },
         }
     }
 

@@ -88,6 +88,24 @@ impl Mortal {
         life.block_on(app.sweep()).expect("a sweep")
     }
 
+    /// Sweeps; dies where S3 meets the script. Whether nothing met it.
+    pub(super) fn sweep_to_death(&mut self, script: Script) -> (Playing, bool) {
+        let playing = self.s3.play(script.next(1));
+        let (app, life) = self.life.as_ref().expect("alive");
+        let survived = life.block_on(async {
+            tokio::select! {
+                biased;
+                () = playing.met(1) => false,
+                swept = app.sweep() => swept.map(|_| true).expect("a sweep"),
+            }
+        });
+        playing.lift();
+        if !survived {
+            self.die();
+        }
+        (playing, survived)
+    }
+
     pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.outside.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
     }

@@ -1,18 +1,21 @@
 //! Plays a sequence on the service and holds all that is seen against the model.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use proptest_state_machine::StateMachineTest;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::actions::{Action, Expected, Model, Sequences, Wish};
-use super::reference::{Answer, Call, DRIFT, Ending, State, UNHEARD, Upload};
+use super::actions::{Action, Expected, Model, Sequences};
+use super::reference::{Answer, DRIFT, OK, State, UNHEARD, Upload};
 use super::s3::{Down, Object, Op, Upset, When};
-use super::service::{Mortal, bytes_of, etag_of, size_of};
-use super::{DATABASE, ReferenceStateMachine};
-use crate::support::scripted_s3::{Operation, Playing, Script, StoredObject, on};
-use crate::support::{MIB, Reply, new_database};
+use super::scripts::{body_of, death_script, down_script, operation, request, upset_script};
+use super::seen::{foreseen, seen};
+use super::service::{Mortal, bytes_of, etag_of};
+use super::{DATABASE, ReferenceStateMachine, STEPS_TAKEN};
+use crate::support::scripted_s3::{Operation, Playing, Script, StoredObject};
+use crate::support::{Reply, new_database};
 
 /// The service in one sequence.
 pub(super) struct Trial {
@@ -43,17 +46,6 @@ struct Known {
     s3_upload_id: Option<String>,
     /// What was told of the object when it was first seen completed: that stays so.
     object: Option<(Value, StoredObject)>,
-}
-
-/// What can be seen of an upload from outside.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    state: &'static str,
-    /// Why it was aborted, or failed.
-    reason: Option<&'static str>,
-    recorded: u64,
-    open_at_s3: usize,
-    object: Option<bool>,
 }
 
 pub(super) fn new_postgres() -> String {
@@ -114,8 +106,12 @@ impl Trial {
     }
 
     fn step(&mut self, action: Action) {
+        STEPS_TAKEN.fetch_add(1, Ordering::Relaxed);
         self.steps.push(format!("{action:?}"));
         let answer = self.play(action);
+        if let (Some((status, code)), Some(step)) = (answer, self.steps.last_mut()) {
+            step.push_str(&format!(" → {status} {code}"));
+        }
         let expected = self.model.expect(action);
         if self.model.uploads.len() > self.known.len() {
             self.meet_the_new_one();
@@ -125,7 +121,7 @@ impl Trial {
         for Expected { upload, outcomes } in expected {
             let known = &self.known[upload];
             let stored = self.service.wait(self.service.s3.object(&known.key));
-            let seen = seen(shown.get(&known.id), &open, stored.as_ref(), known);
+            let seen = seen(shown.get(&known.id), &open, stored.as_ref(), &known.id, &known.key);
             let fits = |(allowed, state): &(Answer, Upload)| {
                 answer.is_none_or(|answer| answer == *allowed) && foreseen(state) == seen
             };
@@ -171,7 +167,7 @@ impl Trial {
 
     /// What is recorded is what was recorded.
     fn check_parts(&mut self, upload: usize, states: &[Upload], action: Action) {
-        let touched = matches!(action, Action::Call { .. } | Action::Die | Action::Sweep);
+        let touched = matches!(action, Action::Call { .. } | Action::Die | Action::Sweep { .. });
         if !touched || states[0].state == State::Forgotten {
             return;
         }
@@ -218,12 +214,14 @@ impl Trial {
             Action::Create { wish, key, upset, death } => {
                 let script = upset
                     .map(|upset| self.service.s3.play(upset_script(Operation::CreateMultipartUpload, upset).next(1)));
-                let death = death.map(|when| (death_script(Operation::CreateMultipartUpload, when), when));
+                let upload = self.model.clone().expect(action)[0].upload;
+                let death =
+                    death.map(|when| (death_script(Operation::CreateMultipartUpload, when), upload, Op::Create, when));
                 let (answer, reply) = self.ask(death, "POST", "/v1/uploads", Some(body_of(wish)), key);
                 if let Some(script) = script {
                     script.lift();
                     let is_late = upset == Some(Upset::Cut(When::Late));
-                    self.playing.push(Wrong { upload: usize::MAX, op: Op::Create, is_late, playing: script });
+                    self.playing.push(Wrong { upload, op: Op::Create, is_late, playing: script });
                 }
                 if let Some(urls) = reply.as_ref().and_then(|reply| reply["partUrls"].as_array()) {
                     let id = &reply.as_ref().expect("a reply")["upload"];
@@ -242,7 +240,7 @@ impl Trial {
                 let (method, path, body) = request(call, planned, &path, &known.id);
                 let death = death.map(|(op, when)| {
                     let script = death_script(operation(op, planned), when);
-                    (if op == Op::ListUploads { script } else { script.of(&known.key) }, when)
+                    (if op == Op::ListUploads { script } else { script.of(&known.key) }, upload, op, when)
                 });
                 let (answer, reply) = self.ask(death, method, &path, body, None);
                 if let Some(urls) = reply.as_ref().and_then(|reply| reply["partUrls"].as_array()) {
@@ -303,11 +301,12 @@ impl Trial {
                 None
             }
             Action::Land => {
-                self.land();
+                self.land(|_| true);
                 None
             }
             Action::Advance(seconds) => {
-                self.land();
+                let now = self.model.now + seconds;
+                self.land(|upload| upload.creations_have_landed(now));
                 self.service.advance(Duration::from_secs(seconds));
                 None
             }
@@ -315,18 +314,29 @@ impl Trial {
                 self.service.die();
                 None
             }
-            Action::Sweep => {
+            Action::Sweep { death: None } => {
                 self.service.sweep();
                 None
+            }
+            Action::Sweep { death: Some((upload, op, when)) } => {
+                let script = death_script(operation(op, self.model.uploads[upload][0].planned), when);
+                let script = if op == Op::ListUploads { script } else { script.of(&self.known[upload].key) };
+                let (playing, survived) = self.service.sweep_to_death(script);
+                self.bury(playing, upload, op, when);
+                Some(if survived { OK } else { UNHEARD })
             }
         }
     }
 
-    /// What S3 is still at work on comes to its end; scripts that nothing has met yet stay.
-    fn land(&mut self) {
-        let is_met = |wrong: &mut Wrong| wrong.is_late && wrong.playing.times() > 0;
-        self.playing.extract_if(.., is_met).for_each(|wrong| wrong.playing.release());
-        self.service.wait(self.service.s3.idle());
+    /// What S3 is still at work on comes to its end, creations where they are to; scripts that nothing has met yet stay.
+    fn land(&mut self, creations: impl Fn(&Upload) -> bool) {
+        let uploads = &self.model.uploads;
+        let lands = |wrong: &mut Wrong| {
+            let is_its_time = wrong.op != Op::Create || creations(&uploads[wrong.upload][0]);
+            wrong.is_late && wrong.playing.times() > 0 && is_its_time
+        };
+        self.playing.extract_if(.., lands).for_each(|wrong| wrong.playing.release());
+        self.await_s3();
     }
 
     /// Waits until S3 is at work on nothing but what it does late.
@@ -342,7 +352,7 @@ impl Trial {
 
     fn ask(
         &mut self,
-        death: Option<(Script, When)>,
+        death: Option<(Script, usize, Op, When)>,
         method: &str,
         path: &str,
         body: Option<Value>,
@@ -350,14 +360,9 @@ impl Trial {
     ) -> (Answer, Option<Value>) {
         let reply = match death {
             None => Some(self.service.call(method, path, body, key)),
-            Some((script, when)) => {
+            Some((script, upload, op, when)) => {
                 let (playing, reply) = self.service.call_to_death(script, method, path, body, key);
-                if when == When::Late {
-                    self.playing.push(Wrong { upload: usize::MAX, op: Op::Create, is_late: true, playing });
-                } else {
-                    playing.release();
-                    self.await_s3();
-                }
+                self.bury(playing, upload, op, when);
                 reply
             }
         };
@@ -367,6 +372,16 @@ impl Trial {
         })
     }
 
+    /// The service has died, or lived on: S3 goes on with what it was at.
+    fn bury(&mut self, playing: Playing, upload: usize, op: Op, when: When) {
+        if when == When::Late {
+            self.playing.push(Wrong { upload, op, is_late: true, playing });
+        } else {
+            playing.release();
+            self.await_s3();
+        }
+    }
+
     /// S3 is healed, time goes by, the sweeper comes: everything comes to its end, and all of it is true.
     fn come_to_an_end(&mut self) {
         self.began = Instant::now();
@@ -374,7 +389,7 @@ impl Trial {
         self.step(Action::Land);
         for seconds in [1_200, 90_000, 1_200, 7_200, 610_000, 1_200, 7_200] {
             self.step(Action::Advance(seconds));
-            self.step(Action::Sweep);
+            self.step(Action::Sweep { death: None });
         }
         for states in &self.model.uploads {
             if !matches!(states[0].state, State::Completed | State::Ended(_) | State::Forgotten) {
@@ -406,125 +421,4 @@ fn text(value: &Value) -> String {
 
 fn number_and_etag(part: &Value) -> (u64, String) {
     (part["partNumber"].as_u64().expect("a number"), text(&part["etag"]))
-}
-
-fn body_of(wish: Wish) -> Value {
-    let size: usize = (0..wish.planned).map(|part| size_of(wish.planned, part)).sum();
-    let count = if wish.urls { 100 } else { 0 };
-    let urls = json!({ "count": count });
-    json!({ "filename": "x", "size": size, "partSize": 5 * MIB, "autoComplete": wish.auto, "partUrls": urls })
-}
-
-fn request(call: Call, planned: usize, path: &str, id: &str) -> (&'static str, String, Option<Value>) {
-    let report = |part: usize, bytes: u8| json!({ "partNumber": part + 1, "etag": etag_of(planned, part, bytes) });
-    match call {
-        Call::Sign => {
-            ("POST", format!("{path}/part-urls"), Some(json!({ "parts": if planned == 2 { "1-2" } else { "1" } })))
-        }
-        Call::Record { part, bytes } => {
-            ("PUT", format!("{path}/parts"), Some(json!({ "parts": [report(part, bytes)] })))
-        }
-        Call::Sync => ("POST", format!("{path}/sync"), None),
-        Call::Complete(None) => ("POST", format!("{path}/complete"), None),
-        Call::Complete(Some(bytes)) => {
-            let parts: Vec<Value> = (0..planned).map(|part| report(part, bytes)).collect();
-            ("POST", format!("{path}/complete"), Some(json!({ "parts": parts })))
-        }
-        Call::Abort => ("DELETE", path.to_owned(), None),
-        Call::Get => ("GET", path.to_owned(), None),
-        Call::File => ("GET", format!("/v1/files/{id}"), None),
-        Call::Create { .. } | Call::Sweep => unreachable!("no call of an upload"),
-    }
-}
-
-fn operation(op: Op, planned: usize) -> Operation {
-    match op {
-        Op::Create => Operation::CreateMultipartUpload,
-        Op::Complete if planned == 0 => Operation::PutObject,
-        Op::Complete => Operation::CompleteMultipartUpload,
-        Op::Abort => Operation::AbortMultipartUpload,
-        Op::Head => Operation::HeadObject,
-        Op::ListParts => Operation::ListParts,
-        Op::ListUploads => Operation::ListMultipartUploads,
-    }
-}
-
-fn upset_script(operation: Operation, upset: Upset) -> Script {
-    let script = on(operation);
-    match upset {
-        Upset::Cut(When::Never) => script.unapplied().cut(),
-        Upset::Cut(When::AtOnce) => script.cut(),
-        Upset::Cut(When::Late) => script.applied_late().cut(),
-        Upset::Unavailable => script.unapplied().refused(503, "SlowDown"),
-        Upset::ErrorIn200 => script.unapplied().refused(200, "InternalError"),
-        Upset::Truncated200 => script.says(200, ""),
-        Upset::Forbidden => script.unapplied().refused(403, "AccessDenied"),
-        Upset::DeniedAfter => script.refused(404, "NoSuchUpload"),
-        Upset::ConditionAfter => script.refused(412, "PreconditionFailed"),
-    }
-}
-
-fn down_script(operation: Operation, down: Down) -> Script {
-    let script = on(operation).unapplied();
-    match (down, operation) {
-        (Down::Forbidden, _) => script.refused(403, "AccessDenied"),
-        (Down::Unavailable, _) => script.refused(500, "InternalError"),
-        (Down::Lies, Operation::AbortMultipartUpload) => script.says(204, ""),
-        (Down::Lies, _) => script.refused(404, "NoSuchUpload"),
-    }
-}
-
-/// Never answered: before S3 does anything, after it, or before it does it after all.
-fn death_script(operation: Operation, when: When) -> Script {
-    match when {
-        When::Never => on(operation).unapplied().held().cut(),
-        When::AtOnce => on(operation).held_after(),
-        When::Late => on(operation).held(),
-    }
-}
-
-/// What must be seen of an upload that stands so.
-fn foreseen(upload: &Upload) -> Seen {
-    let (state, ending) = match upload.state {
-        State::Creating => ("creating", None),
-        State::Open => ("open", None),
-        State::Completing => ("completing", None),
-        State::Completed => ("completed", None),
-        State::Aborting(ending) => ("aborting", Some(ending)),
-        State::Ended(ending @ (Ending::Requested | Ending::Expired)) => ("aborted", Some(ending)),
-        State::Ended(ending) => ("failed", Some(ending)),
-        State::Forgotten => ("forgotten", None),
-    };
-    let reason = ending.map(|ending| match ending {
-        Ending::Requested => "requested",
-        Ending::Expired => "expired",
-        Ending::CreateRefused => "create-refused",
-        Ending::KeyTaken => "key-taken",
-        Ending::Vanished => "upload-vanished",
-    });
-    // Of a failure only the end is told.
-    let reason = reason.filter(|_| !matches!(upload.state, State::Aborting(ending) if !is_abort(ending)));
-    let recorded = if state == "forgotten" { 0 } else { upload.recorded.iter().flatten().count() as u64 };
-    Seen {
-        state,
-        reason,
-        recorded,
-        open_at_s3: usize::from(upload.s3.upload.is_some()) + usize::from(upload.s3.strays),
-        object: upload.s3.object.map(|object| matches!(object, Object::Ours(_))),
-    }
-}
-
-fn is_abort(ending: Ending) -> bool {
-    matches!(ending, Ending::Requested | Ending::Expired)
-}
-
-fn seen(row: Option<&Value>, open: &[(String, String)], stored: Option<&StoredObject>, known: &Known) -> Seen {
-    let field = |name: &str| row.and_then(|row| row[name].as_str()).map(|text| &*String::leak(text.to_owned()));
-    Seen {
-        state: field("state").unwrap_or("forgotten"),
-        reason: field("abortReason").or(field("failure")),
-        recorded: row.map_or(0, |row| row["recordedParts"].as_u64().expect("a number")),
-        open_at_s3: open.iter().filter(|(key, _)| *key == known.key).count(),
-        object: stored.map(|object| object.upload_id.as_deref() == Some(known.id.as_str())),
-    }
 }

@@ -2,8 +2,6 @@
 //! OpenAPI document.
 
 mod contract;
-pub(crate) mod observed_s3;
-pub(crate) mod proxy;
 pub(crate) mod scripted_s3;
 
 use std::collections::HashMap;
