@@ -36,17 +36,17 @@ async fn an_abort_that_is_not_proved(service: &mut Service, script: Script) {
     let upload = service.ready().await;
     let playing = service.s3().play(script);
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborting");
+    assert_eq!(service.state_of(&upload).await, "aborting");
     // Long after any URL, and still not without proof.
     service.advance(HOUR * 30);
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborting", "never aborted without proof");
+    assert_eq!(service.state_of(&upload).await, "aborting", "never aborted without proof");
     assert!(playing.times() >= 2);
     service.completes(&upload).await.problem(410, "upload-aborted");
     playing.lift();
     service.advance(HOUR);
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborted");
+    assert_eq!(service.state_of(&upload).await, "aborted");
     assert_eq!(service.s3().open_uploads().await, []);
 }
 
@@ -79,7 +79,7 @@ async fn abort_of_what_was_completed(service: &mut Service) {
     service.s3().complete_behind(&upload.key).await;
     service.s3().play(on(AbortMultipartUpload).unapplied().says(204, ""));
     service.api.delete(&upload.path).await.problem(409, "already-completed");
-    assert_eq!(service.state(&upload).await, "completed");
+    assert_eq!(service.state_of(&upload).await, "completed");
     assert_eq!(service.completes(&upload).await.ok(200)["object"]["size"], json!(5));
 }
 
@@ -89,14 +89,14 @@ async fn abort_of_an_upload_that_rises_again(service: &mut Service) {
     let lost = service.s3().play(on(AbortMultipartUpload).unapplied().says(204, ""));
     let hidden = service.s3().play(on(ListParts).unapplied().refused(404, "NoSuchUpload"));
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborting", "a transfer begun in time may still land");
+    assert_eq!(service.state_of(&upload).await, "aborting", "a transfer begun in time may still land");
     lost.lift();
     hidden.lift();
     assert_eq!(service.s3().open_uploads().await.len(), 1);
     service.completes(&upload).await.problem(410, "upload-aborted");
     service.advance(HOUR * 3);
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborted");
+    assert_eq!(service.state_of(&upload).await, "aborted");
     assert_eq!(service.s3().open_uploads().await, []);
     assert_eq!(service.s3().count(CompleteMultipartUpload), 0);
 }
@@ -108,7 +108,7 @@ async fn abort_leaves_anothers_object(service: &mut Service) {
     service.api.delete(&upload.path).await.ok(204);
     service.advance(HOUR * 3);
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborted");
+    assert_eq!(service.state_of(&upload).await, "aborted");
     service.s3().assert_others_untouched().await;
 }
 
@@ -117,12 +117,12 @@ async fn abort_lost_over_a_restart(service: &mut Service) {
     let away = service.s3().play(on(AbortMultipartUpload).unapplied().cut());
     service.api.delete(&upload.path).await.ok(204);
     service.restart().await;
-    assert_eq!(service.state(&upload).await, "aborting");
+    assert_eq!(service.state_of(&upload).await, "aborting");
     service.completes(&upload).await.problem(410, "upload-aborted");
     away.lift();
     service.advance(HOUR * 3);
     service.api.delete(&upload.path).await.ok(204);
-    assert_eq!(service.state(&upload).await, "aborted");
+    assert_eq!(service.state_of(&upload).await, "aborted");
 }
 
 async fn abort_closes_the_upload_though_s3_is_away(service: &mut Service) {

@@ -16,7 +16,7 @@ scripts! {
         complete_cut
         complete_done_late
         complete_held_while_everybody_asks
-        complete_held_over_a_restart
+        complete_done_late_after_a_restart
         complete_held_while_it_is_aborted
     }
     sqlite {
@@ -139,6 +139,7 @@ async fn complete_answers_late(service: &mut Service) {
 }
 
 async fn complete_done_and_goes_on_for_ever(service: &mut Service) {
+    service.in_haste().await;
     let upload = service.ready().await;
     service.s3().play(on(CompleteMultipartUpload).trickles());
     is_running(service.completes(&upload).await);
@@ -162,6 +163,7 @@ async fn complete_done_late(service: &mut Service) {
 }
 
 async fn complete_held_while_everybody_asks(service: &mut Service) {
+    service.in_haste().await;
     let upload = service.ready().await;
     let slow = service.s3().play(on(CompleteMultipartUpload).held());
     let mut asking = tokio::task::JoinSet::new();
@@ -172,20 +174,20 @@ async fn complete_held_while_everybody_asks(service: &mut Service) {
     for reply in asking.join_all().await {
         is_running(reply);
     }
-    assert_eq!(service.state(&upload).await, "completing");
+    assert_eq!(service.state_of(&upload).await, "completing");
     slow.release();
     service.api.complete(&upload.id, None).await.ok(200);
     assert_eq!(service.s3().count(CompleteMultipartUpload), 1);
 }
 
-async fn complete_held_over_a_restart(service: &mut Service) {
+/// The process that sent it is gone, and S3 is still at work.
+async fn complete_done_late_after_a_restart(service: &mut Service) {
     let upload = service.ready().await;
-    let slow = service.s3().play(on(CompleteMultipartUpload).held());
+    let late = service.s3().play(on(CompleteMultipartUpload).applied_late().cut());
     is_running(service.completes(&upload).await);
-    slow.met(1).await;
     service.restart().await;
     is_running(service.completes(&upload).await);
-    slow.release();
+    late.release();
     service.s3().idle().await;
     let completed = service.api.complete(&upload.id, None).await.ok(200);
     assert_eq!(service.s3().count(CompleteMultipartUpload), 1, "whoever starts anew looks for proof first");
@@ -194,6 +196,7 @@ async fn complete_held_over_a_restart(service: &mut Service) {
 }
 
 async fn complete_held_while_it_is_aborted(service: &mut Service) {
+    service.in_haste().await;
     let upload = service.ready().await;
     let slow = service.s3().play(on(CompleteMultipartUpload).held());
     is_running(service.completes(&upload).await);
@@ -207,7 +210,7 @@ async fn complete_refused_reopens(service: &mut Service) {
     let upload = service.ready().await;
     let refusing = service.s3().play(on(CompleteMultipartUpload).unapplied().refused(403, "AccessDenied"));
     service.completes(&upload).await.problem(502, "storage-refused");
-    assert_eq!((service.state(&upload).await.as_str(), refusing.times()), ("open", 1));
+    assert_eq!((service.state_of(&upload).await.as_str(), refusing.times()), ("open", 1));
     refusing.lift();
     service.completes(&upload).await.ok(200);
 }
@@ -217,7 +220,7 @@ async fn complete_taken_by_nobody_reopens(service: &mut Service) {
     let upload = service.ready().await;
     let lying = service.s3().play(on(CompleteMultipartUpload).unapplied().refused(412, "PreconditionFailed"));
     service.completes(&upload).await.problem(502, "storage-refused");
-    assert_eq!(service.state(&upload).await, "open");
+    assert_eq!(service.state_of(&upload).await, "open");
     lying.lift();
     service.completes(&upload).await.ok(200);
 }
@@ -226,7 +229,7 @@ async fn complete_blamed_on_right_parts(service: &mut Service) {
     let upload = service.ready().await;
     let lying = service.s3().play(on(CompleteMultipartUpload).unapplied().refused(400, "InvalidPart"));
     super::is_unclear(service.completes(&upload).await);
-    assert_eq!(service.state(&upload).await, "open", "S3 lists just what was sent: asking again may help");
+    assert_eq!(service.state_of(&upload).await, "open", "S3 lists just what was sent: asking again may help");
     lying.lift();
     service.completes(&upload).await.ok(200);
 }
@@ -239,7 +242,7 @@ async fn complete_of_a_vanished_upload(service: &mut Service) {
     service.api.delete(&upload.path).await.ok(204);
     let shown = service.api.get(&upload.path).await.ok(200);
     assert_eq!((shown["state"].as_str(), shown["failure"].as_str()), (Some("failed"), Some("upload-vanished")));
-    assert_eq!(service.s3().count(HeadObject), 3, "twice before it is called vanished, once when it is given up");
+    assert!(service.s3().count(HeadObject) >= 3, "twice before it is called vanished, once more when it is given up");
 }
 
 async fn complete_of_an_upload_completed_behind(service: &mut Service) {

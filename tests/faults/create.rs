@@ -15,6 +15,9 @@ scripts! {
         create_done_and_its_client_comes_back
         create_held_while_it_is_aborted
         create_refused
+        create_done_late
+        create_done_late_beside_its_repetition
+        empty_stream_whose_abort_fails
     }
     sqlite {
         create_cut
@@ -185,6 +188,46 @@ async fn create_held_while_it_is_aborted(service: &mut Service) {
     creating.await.expect("an answer").problem(410, "upload-aborted");
     assert_eq!(service.s3().open_uploads().await, [], "begun too late, and so aborted");
     assert_eq!(service.s3().count(AbortMultipartUpload), 1);
+}
+
+/// S3 begins it long after the connection was cut, and after everybody looked.
+async fn create_done_late(service: &mut Service) {
+    let late = service.s3().play(on(CreateMultipartUpload).applied_late().cut());
+    is_unclear(service.api.post("/v1/uploads", json!({ "filename": "x", "size": 5 })).await);
+    let upload = only(service).await;
+    service.api.delete(&path(&upload)).await.ok(204);
+    assert_eq!(service.api.get(&path(&upload)).await.ok(200)["state"], "aborting", "it may still come");
+    late.release();
+    service.s3().idle().await;
+    assert_eq!(service.s3().open_uploads().await.len(), 1);
+    service.advance(HOUR * 2);
+    service.api.delete(&path(&upload)).await.ok(204);
+    assert_eq!(service.s3().open_uploads().await, []);
+}
+
+/// S3 begins the first long after a second was begun in its place: both are gone in the end.
+async fn create_done_late_beside_its_repetition(service: &mut Service) {
+    let late = service.s3().play(on(CreateMultipartUpload).next(1).applied_late().cut());
+    is_unclear(create(service, "k").await);
+    service.advance(PAST_LEASES);
+    let begun = create(service, "k").await.ok(201);
+    late.release();
+    service.s3().idle().await;
+    assert_eq!(service.s3().open_uploads().await.len(), 2);
+    service.api.put_parts(begun["partUrls"].as_array().expect("part URLs"), b"hello").await;
+    service.api.complete(begun["upload"]["id"].as_str().expect("an id"), None).await.ok(200);
+}
+
+/// A file that turned out empty is put; its multipart upload has to go first.
+async fn empty_stream_whose_abort_fails(service: &mut Service) {
+    let (id, ..) = service.api.create(json!({ "filename": "stream" })).await;
+    let path = format!("/v1/uploads/{id}/complete");
+    let failing = service.s3().play(on(AbortMultipartUpload).unapplied().refused(500, "InternalError"));
+    is_running(service.api.post(&path, json!({ "size": 0 })).await);
+    failing.lift();
+    service.advance(PAST_LEASES);
+    service.api.complete(&id, None).await.ok(200);
+    assert_eq!(service.s3().open_uploads().await, []);
 }
 
 async fn empty(service: &Service) -> super::Ready {

@@ -11,6 +11,7 @@ scripts! {
     both {
         uploads_listing_fails
         uploads_listing_has_longer_keys
+        uploads_listing_has_only_a_longer_key
     }
     sqlite {
         uploads_listing_forbidden
@@ -78,4 +79,17 @@ async fn uploads_listing_has_longer_keys(service: &mut Service) {
     service.api.delete(&path).await.ok(204);
     assert_eq!(service.s3().leaked().await, []);
     service.s3().assert_others_untouched().await;
+}
+
+/// Nothing was begun, and what is open is another's: it is not taken for ours.
+async fn uploads_listing_has_only_a_longer_key(service: &mut Service) {
+    service.s3().play(on(CreateMultipartUpload).next(1).unapplied().cut());
+    is_unclear(service.api.post("/v1/uploads", json!({ "filename": "x", "size": 5 })).await);
+    let upload = service.uploads().await[0].clone();
+    service.s3().begin_foreign_upload(&format!("{}.other", upload["key"].as_str().expect("a key"))).await;
+    service.advance(HOUR);
+    service.settle().await;
+    assert_eq!(service.uploads().await[0]["state"], "open");
+    assert_eq!(service.s3().count(CreateMultipartUpload), 2);
+    assert_eq!(service.s3().leaked().await.len(), 1);
 }

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{HOUR, PAST_LEASES, is_running, rows, scripts};
-use crate::support::scripted_s3::Operation::{CompleteMultipartUpload, DeleteObject, HeadObject, ListParts};
+use crate::support::scripted_s3::Operation::{
+    AbortMultipartUpload, CompleteMultipartUpload, DeleteObject, HeadObject, ListParts,
+};
 use crate::support::scripted_s3::{Script, on};
 use crate::support::{Service, crc64nvme};
 
@@ -25,6 +27,10 @@ scripts! {
         head_shows_another_checksum
         foreign_object_and_an_unclear_completion
         foreign_object_where_the_store_has_no_conditions
+        reads_lag_behind_a_completion
+        reads_lag_and_the_second_completion_finds_nothing
+        bucket_denied_after_an_unclear_completion
+        everything_is_404_by_a_gateway
         listing_denies_the_upload_while_it_is_there
         listing_fails_after_an_unclear_completion
         listing_forbidden_after_an_unclear_completion
@@ -86,10 +92,10 @@ async fn head_denies_it_while_the_upload_is_gone(service: &mut Service) {
     is_running(service.completes(&upload).await);
     service.advance(PAST_LEASES);
     service.completes(&upload).await.problem(410, "upload-failed");
-    assert_eq!(service.state(&upload).await, "aborting", "failed only when nothing can come any more");
+    assert_eq!(service.state_of(&upload).await, "aborting", "failed only when nothing can come any more");
     lying.lift();
     service.api.delete(&upload.path).await.problem(409, "already-completed");
-    assert_eq!(service.state(&upload).await, "completed", "its object is there: it has not failed");
+    assert_eq!(service.state_of(&upload).await, "completed", "its object is there: it has not failed");
 }
 
 /// What is shown is ours, but not what was sent: never completed, and taken away.
@@ -97,7 +103,7 @@ async fn head_shows_another_size(service: &mut Service) {
     let upload = service.ready().await;
     service.s3().play(on(HeadObject).next(1).with_header("content-length", "4"));
     service.completes(&upload).await.problem(422, "checksum-mismatch");
-    assert_ne!(service.state(&upload).await, "completed");
+    assert_ne!(service.state_of(&upload).await, "completed");
     service.completes(&upload).await.problem(410, "upload-failed");
     assert_eq!(service.s3().count(DeleteObject), 1);
 }
@@ -116,10 +122,10 @@ async fn head_shows_anothers_object_for_a_moment(service: &mut Service) {
     let upload = service.ready().await;
     let lying = service.s3().play(on(HeadObject).with_header("x-amz-meta-partita-upload-id", "another"));
     service.completes(&upload).await.problem(409, "key-exists");
-    assert_eq!(service.state(&upload).await, "aborting", "failed only when nothing can come any more");
+    assert_eq!(service.state_of(&upload).await, "aborting", "failed only when nothing can come any more");
     lying.lift();
     service.api.delete(&upload.path).await.problem(409, "already-completed");
-    assert_eq!(service.state(&upload).await, "completed");
+    assert_eq!(service.state_of(&upload).await, "completed");
 }
 
 async fn foreign_object_and_an_unclear_completion(service: &mut Service) {
@@ -145,7 +151,64 @@ async fn foreign_object_where_the_store_has_no_conditions(service: &mut Service)
     assert_eq!(service.s3().count(CompleteMultipartUpload), 1, "sent again it would replace another's object");
 }
 
-/// One lie of ListParts alone loses no upload whose completion was not even refused.
+/// What S3 tells is older than what it did: the completion is sent again, and makes nothing worse.
+async fn lagging_reads(service: &mut Service, second: Script) {
+    let upload = service.ready().await;
+    let cut = service.s3().play(on(CompleteMultipartUpload).cut());
+    let denied = service.s3().play(on(HeadObject).unapplied().refused(404, "NoSuchKey"));
+    let listed = "<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>";
+    let open = service.s3().play(on(ListParts).unapplied().says(200, listed));
+    is_running(service.completes(&upload).await);
+    cut.lift();
+    service.s3().play(second);
+    service.advance(PAST_LEASES);
+    assert_ne!(service.completes(&upload).await.status, 410, "that it is not there is not known");
+    assert_eq!(service.s3().count(CompleteMultipartUpload), 2);
+    denied.lift();
+    open.lift();
+    assert_eq!(service.api.complete(&upload.id, None).await.ok(200)["object"]["size"], 5);
+}
+
+rows! { lagging_reads {
+    reads_lag_behind_a_completion: on(CompleteMultipartUpload);
+    reads_lag_and_the_second_completion_finds_nothing: on(CompleteMultipartUpload).unapplied().refused(404, "NoSuchUpload");
+} }
+
+/// The whole bucket is denied: that is no word about the upload.
+async fn bucket_denied_after_an_unclear_completion(service: &mut Service) {
+    let upload = service.ready().await;
+    for operation in [CompleteMultipartUpload, HeadObject, ListParts] {
+        service.s3().play(on(operation).unapplied().refused(404, "NoSuchBucket"));
+    }
+    is_running(service.completes(&upload).await);
+    service.advance(PAST_LEASES);
+    is_running(service.completes(&upload).await);
+    service.s3().heal();
+    service.advance(PAST_LEASES);
+    service.api.complete(&upload.id, None).await.ok(200);
+}
+
+/// A gateway that knows no route is not S3.
+async fn everything_is_404_by_a_gateway(service: &mut Service) {
+    let (upload, aborted) = (service.ready().await, service.ready().await);
+    for operation in [CompleteMultipartUpload, HeadObject, ListParts, AbortMultipartUpload] {
+        service.s3().play(on(operation).unapplied().gateway(404));
+    }
+    is_running(service.completes(&upload).await);
+    service.api.delete(&aborted.path).await.ok(204);
+    service.advance(HOUR * 3);
+    is_running(service.completes(&upload).await);
+    service.api.delete(&aborted.path).await.ok(204);
+    assert_eq!(
+        (service.state_of(&upload).await, service.state_of(&aborted).await),
+        ("completing".into(), "aborting".into())
+    );
+    service.s3().heal();
+    service.advance(PAST_LEASES);
+    service.api.complete(&upload.id, None).await.ok(200);
+}
+
+/// Neither object nor upload, says S3, so the upload has failed; but it is there, and is not left there.
 async fn listing_denies_the_upload_while_it_is_there(service: &mut Service) {
     let upload = service.ready().await;
     service.s3().play(on(CompleteMultipartUpload).unapplied().cut());

@@ -2,6 +2,8 @@
 //! OpenAPI document.
 
 mod contract;
+pub(crate) mod observed_s3;
+pub(crate) mod proxy;
 pub(crate) mod scripted_s3;
 
 use std::collections::HashMap;

@@ -24,7 +24,7 @@ use partita::bucket::Bucket;
 use partita::config::S3;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub(crate) use call::Call;
 use script::{Answer, Apply};
@@ -233,6 +233,9 @@ impl Shared {
             cue.released().await;
         }
         tokio::time::sleep(script.delay).await;
+        if let Answer::Trickle = script.answer {
+            return Ok(self.trickle(cue, number, request).await);
+        }
         let own = match script.apply {
             Apply::Now => Some(self.s3.handle(request).await),
             Apply::Never => None,
@@ -267,9 +270,47 @@ impl Shared {
                 edit(call, &mut head, &mut text);
                 Ok(Response::from_parts(head, Body::from(text)))
             }
-            (Answer::Trickle, own) => trickle(own, cue.clone()).await,
-            (Answer::Cut, _) | (_, None) => Err(Cut),
+            (Answer::Cut | Answer::Trickle, _) | (_, None) => Err(Cut),
         }
+    }
+
+    /// The head and white space now, as AWS does while it is at work; the rest when it is released. What is applied late is
+    /// applied then, and what is not applied ends with the white space.
+    async fn trickle(self: Arc<Self>, cue: Arc<Cue>, number: usize, request: Request<Body>) -> Response<Body> {
+        let (tell, rest) = oneshot::channel();
+        let (early, request) = match cue.script.apply {
+            Apply::Now => (Some(self.s3.handle(request).await), None),
+            Apply::Never => (None, None),
+            Apply::Late => (None, Some(request)),
+        };
+        tokio::spawn(async move {
+            cue.released().await;
+            let own = match request {
+                Some(request) => Some(self.s3.handle(request).await),
+                None => early,
+            };
+            if cue.script.apply == Apply::Late {
+                self.end(number, own.as_ref().map(|own| own.status().as_u16()));
+            }
+            let bytes = match own {
+                Some(own) => own.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default(),
+                None => Bytes::new(),
+            };
+            let declared = bytes.windows(2).position(|pair| pair == b"?>").map_or(0, |at| at + 2);
+            // Nobody listens when the client has gone away.
+            let _ = tell.send(bytes.slice(declared..));
+        });
+        let steps = stream::unfold((0, Some(rest)), |(step, rest)| async move {
+            let (bytes, rest) = match (step, rest) {
+                (0, rest) => (Bytes::from_static(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>"), rest),
+                (1..4, rest) => (Bytes::from_static(b"  \n"), rest),
+                (_, Some(rest)) => (rest.await.unwrap_or_default(), None),
+                (_, None) => return None,
+            };
+            Some((Ok::<_, Infallible>(Frame::data(bytes)), (step + 1, rest)))
+        });
+        let answer = Response::builder().header("content-type", "application/xml");
+        answer.body(Body::http_body_unsync(StreamBody::new(steps))).expect("an answer")
     }
 
     fn begin(&self, call: &Call) -> (usize, Option<Arc<Cue>>) {
@@ -309,35 +350,4 @@ impl Cue {
         // The sender lives as long as the cue.
         let _ = self.released.subscribe().wait_for(|released| *released).await;
     }
-}
-
-/// The head and white space now, the rest when it is released; without an answer of S3's own, nothing but white space.
-async fn trickle(own: Option<Response<Body>>, cue: Arc<Cue>) -> Result<Response<Body>, Cut> {
-    let (head, rest) = match own {
-        Some(own) => {
-            let (mut head, body) = own.into_parts();
-            script::forget_length(&mut head);
-            (head, body.collect().await.map_err(|_| Cut)?.to_bytes())
-        }
-        None => (Response::new(()).into_parts().0, Bytes::new()),
-    };
-    // As AWS does: the declaration, white space, the element.
-    let at = rest.windows(2).position(|pair| pair == b"?>").map_or(0, |at| at + 2);
-    let (declaration, element) = (rest.slice(..at), rest.slice(at..));
-    let steps = stream::unfold(0, move |step| {
-        let (cue, declaration, element) = (cue.clone(), declaration.clone(), element.clone());
-        async move {
-            let bytes = match step {
-                0 => declaration,
-                1..4 => Bytes::from_static(b"  \n"),
-                4 => {
-                    cue.released().await;
-                    element
-                }
-                _ => return None,
-            };
-            Some((Ok::<_, Infallible>(Frame::data(bytes)), step + 1))
-        }
-    });
-    Ok(Response::from_parts(head, Body::http_body_unsync(StreamBody::new(steps))))
 }
