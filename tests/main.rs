@@ -16,7 +16,6 @@ mod integrity;
 mod kills;
 mod ledger;
 mod lifecycle;
-mod model;
 mod origins;
 mod outages;
 mod presigned;
