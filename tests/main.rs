@@ -16,6 +16,7 @@ mod integrity;
 mod kills;
 mod ledger;
 mod lifecycle;
+mod model;
 mod origins;
 mod outages;
 mod presigned;

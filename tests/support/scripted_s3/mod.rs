@@ -249,6 +249,9 @@ impl Shared {
                 None
             }
         };
+        if script.held_after {
+            cue.released().await;
+        }
         match (&script.answer, own) {
             (Answer::Says { status, content_type, body }, _) => {
                 let is_head = call.operation == Operation::HeadObject;

@@ -81,6 +81,7 @@ pub(crate) struct Script {
     pub(super) held_before: bool,
     pub(super) delay: Duration,
     pub(super) apply: Apply,
+    pub(super) held_after: bool,
     pub(super) answer: Answer,
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn on(operation: Operation) -> Script {
         held_before: false,
         delay: Duration::ZERO,
         apply: Apply::Now,
+        held_after: false,
         answer: Answer::Own,
     }
 }
@@ -121,6 +123,11 @@ impl Script {
     /// Waits for the test before S3 does anything.
     pub(crate) fn held(self) -> Script {
         Script { held_before: true, ..self }
+    }
+
+    /// Waits for the test when S3 has done it, before it answers.
+    pub(crate) fn held_after(self) -> Script {
+        Script { held_after: true, ..self }
     }
 
     /// Waits this long before S3 does anything.
