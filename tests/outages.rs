@@ -1,12 +1,14 @@
 //! S3 or the database refuses, is away, or holds what it should not: the right problem, nothing lost.
 
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::process::{Running, start};
+use crate::process::{Running, partita, start, until_ready};
+use crate::support::proxy::Proxy;
 use crate::support::{Service, needed, new_database, on_both_databases};
 
 on_both_databases! {
@@ -159,4 +161,73 @@ async fn a_database_that_is_away_is_told_and_comes_back() {
     service.api.put(&path, json!({ "etag": "x" })).await.problem(503, "database-unavailable");
     holding.rollback().await.expect("given back");
     service.api.put(&path, json!({ "etag": "x" })).await.ok(200);
+}
+
+/// The network swallows everything: no answer, no end of a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_falls_silent_holds_nobody_for_long() {
+    let server = needed("PARTITA_TEST_POSTGRES");
+    let (user, rest) = server.split_once('@').expect("a user");
+    let proxy = Proxy::to(rest.split('/').next().expect("an address").to_owned()).await;
+    let name = new_database().await.rsplit('/').next().expect("a name").to_owned();
+    let service = Service::with(|settings| {
+        settings.database_url = Some(format!("{user}@{}/{name}", proxy.address).into());
+    })
+    .await;
+    let (id, ..) = service.api.create(json!({ "filename": "x", "size": 5 })).await;
+    let path = format!("/v1/uploads/{id}");
+    proxy.silence(true);
+    let began = Instant::now();
+    let (part, report) = (format!("{path}/parts/1"), json!({ "etag": "x" }));
+    let (looked, recorded, ready) =
+        tokio::join!(service.api.get(&path), service.api.put(&part, report.clone()), service.api.get("/readyz"));
+    for reply in [looked, recorded, ready] {
+        assert!(reply.header("retry-after").is_some());
+        reply.problem(503, "database-unavailable");
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "bounded, though this machine may be busy");
+    service.api.get("/livez").await.ok(200);
+    proxy.silence(false);
+    service.api.put(&part, report).await.ok(200);
+    assert_eq!(service.api.get(&path).await.ok(200)["recordedParts"], 1);
+}
+
+/// A file may not grow beyond so many KiB, as if the disk were full; `prlimit` makes room again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_loses_nothing_that_was_acknowledged() {
+    const ROOM: u32 = 400;
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = [("PARTITA_LISTEN", "127.0.0.1:0"), ("PARTITA_EMBEDDED_S3_LISTEN", "127.0.0.1:0")];
+    let mut limited = tokio::process::Command::new("bash");
+    let line = format!("trap '' XFSZ; ulimit -S -f {ROOM}; exec \"$0\"");
+    limited.args(["-c", &line]).arg(env!("CARGO_BIN_EXE_partita"));
+    let plain = partita(folder.path(), &environment);
+    limited.env_clear().envs(plain.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(folder.path()).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = until_ready(limited.spawn().expect("started")).await;
+
+    let mut acknowledged = Vec::new();
+    let body = json!({ "filename": "x".repeat(200), "size": 5 });
+    let full = loop {
+        let reply = running.api.post("/v1/uploads", body.clone()).await;
+        match reply.status.as_u16() {
+            201 => acknowledged.push(reply.body["upload"].clone()),
+            _ => break reply,
+        }
+        assert!(acknowledged.len() < 5_000, "the disk is never full");
+    };
+    assert!(full.header("retry-after").is_some());
+    full.problem(503, "database-unavailable");
+    assert!(!acknowledged.is_empty());
+    let listed = running.api.get("/v1/uploads?limit=1").await.ok(200);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "what needs no room is answered");
+
+    let process = running.child.id().expect("running").to_string();
+    let raised = std::process::Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited"]).status();
+    assert!(raised.expect("prlimit").success());
+    running.api.create(body).await;
+    for upload in &acknowledged {
+        let id = upload["id"].as_str().expect("an id");
+        assert_eq!(running.api.get(&format!("/v1/uploads/{id}")).await.ok(200)["key"], upload["key"]);
+    }
 }

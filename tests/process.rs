@@ -40,7 +40,7 @@ pub(crate) async fn start_logging(folder: &Path, environment: &[(&str, &str)], l
     until_ready(partita(folder, environment).stderr(log).spawn().expect("started")).await
 }
 
-async fn until_ready(mut child: Child) -> Running {
+pub(crate) async fn until_ready(mut child: Child) -> Running {
     let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
     let mut errors = child.stderr.take();
     let mut welcome = String::new();

@@ -160,7 +160,9 @@ fn may_have_strays(upload: &Upload) -> bool {
 /// Until when something of an aborted upload may still land at S3.
 fn quiet_until(upload: &Upload) -> Option<DateTime<Utc>> {
     let refused = matches!(upload.status, Status::Aborting { ending: Ending::Fail(Failure::CreateRefused), .. });
-    let begun_at = (may_have_strays(upload) && !refused).then_some(upload.begun_at);
+    // A refusal answers the creation that it was given to, and none that went before without an answer.
+    let all_answered = refused && upload.creations == 1;
+    let begun_at = (may_have_strays(upload) && !all_answered).then_some(upload.begun_at);
     let urls_expire_at = upload.urls_expire_at.filter(|_| upload.s3_upload_id.is_some());
     begun_at.max(urls_expire_at).map(|last| last + MAX_TRANSFER)
 }

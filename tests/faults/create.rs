@@ -15,6 +15,7 @@ scripts! {
         create_done_and_its_client_comes_back
         create_held_while_it_is_aborted
         create_refused
+        create_refused_after_one_without_an_answer
         create_done_late
         create_done_late_beside_its_repetition
         empty_stream_whose_abort_fails
@@ -98,6 +99,20 @@ async fn create_refused(service: &mut Service) {
     playing.lift();
     let begun = create(service, "k").await.ok(201);
     assert_ne!(begun["upload"]["id"], refused["id"], "a refusal is not kept under its key");
+}
+
+/// S3 refuses the second; the first, of which nothing was heard, may still come, and does.
+async fn create_refused_after_one_without_an_answer(service: &mut Service) {
+    let late = service.s3().play(on(CreateMultipartUpload).next(1).applied_late().cut());
+    is_unclear(create(service, "k").await);
+    service.advance(PAST_LEASES);
+    let refusing = service.s3().play(on(CreateMultipartUpload).next(1).unapplied().refused(403, "AccessDenied"));
+    create(service, "k").await.problem(502, "storage-refused");
+    assert_eq!((late.times(), refusing.times()), (1, 1));
+    assert_eq!(only(service).await["state"], "aborting", "not over while the first may come");
+    late.release();
+    service.s3().idle().await;
+    assert_eq!(service.s3().open_uploads().await.len(), 1);
 }
 
 fn path(upload: &Value) -> String {

@@ -36,7 +36,7 @@ impl Upload {
         if self.knows_id && !matches!(self.s3_list_parts(run)?, Ok(None)) {
             return Ok(());
         }
-        let unanswered = may_have_strays && ending != Ending::CreateRefused;
+        let unanswered = may_have_strays && !(ending == Ending::CreateRefused && self.creations == 1);
         let begun = unanswered.then_some((self.begun + LONGEST_TRANSFER, self.begun + LONGEST_TRANSFER));
         match begun.max(self.urls_landed().filter(|_| self.knows_id)) {
             Some(quiet) if !run.passed(quiet.0, quiet.1) => {
