@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::crashes::{ALL_ENDS, Clients, LEASES_END, PATIENCE, Plot, Random, World, is_full, number};
+use crate::crashes::{ALL_ENDS, Clients, LEASES_END, PATIENCE, Plot, Random, World, number};
 
 /// A boundary, and how the load gets there.
 struct Aim {
@@ -206,9 +206,6 @@ async fn every_boundary_is_survived_on_postgres() {
 /// `PARTITA_KILLS` kills (2,000 unless told otherwise), half on each database, at boundaries and at random moments; begins
 /// from `PARTITA_SEED`.
 async fn campaign(postgres: bool) {
-    if !is_full() {
-        return;
-    }
     let (kills, seed) = (number("PARTITA_KILLS", 2_000) / 2, number("PARTITA_SEED", 1));
     let mut kill_loop = Loop::start(postgres, seed).await;
     while kill_loop.kills() < kills {
@@ -233,11 +230,13 @@ async fn campaign(postgres: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "a campaign: ./test --full"]
 async fn a_campaign_of_kills_on_sqlite() {
     campaign(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "a campaign: ./test --full"]
 async fn a_campaign_of_kills_on_postgres() {
     campaign(true).await;
 }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 
-use crate::crashes::{Clients, LEASES_END, PATIENCE, Plot, Process, Random, World, is_full, number};
+use crate::crashes::{Clients, LEASES_END, PATIENCE, Plot, Process, Random, World, number};
 use crate::support::Api;
 use crate::support::observed_s3::Completion;
 use crate::support::proxy::Proxy;
@@ -252,10 +252,9 @@ async fn replicas_that_are_stopped_killed_and_cut_off_end_every_upload_once() {
 
 /// `PARTITA_UPLOADS` uploads (2,000 unless told otherwise), from `PARTITA_SEED`.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "a campaign: ./test --full"]
 async fn a_campaign_of_replicas() {
-    if is_full() {
-        upheaval(number("PARTITA_UPLOADS", 2_000), number("PARTITA_SEED", 1)).await;
-    }
+    upheaval(number("PARTITA_UPLOADS", 2_000), number("PARTITA_SEED", 1)).await;
 }
 
 /// Has the first of two processes stop at the failpoint, its lease end, and the second complete; then wakes the first. Returns

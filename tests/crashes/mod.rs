@@ -11,11 +11,6 @@ pub(crate) use client::{Clients, Random};
 pub(crate) use plots::Plot;
 pub(crate) use world::{ALL_ENDS, LEASES_END, PATIENCE, Process, World};
 
-/// Whether the long campaigns were asked for: `./test --full`.
-pub(crate) fn is_full() -> bool {
-    std::env::var("PARTITA_TEST_FULL").is_ok_and(|value| value == "1")
-}
-
 /// A number that the environment may give.
 pub(crate) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{variable} is no number")))

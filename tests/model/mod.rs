@@ -1,7 +1,7 @@
 //! Random sequences of client calls, sweeps, deaths, moves of the clock and failures of S3, held against a specification
 //! that runs: `reference` says what may be answered and where an upload may stand then; whatever else is seen is a fault.
 //!
-//! `PARTITA_SEED` and `PARTITA_CASES` choose the sequences; a failure prints both, and the shortest sequence that fails.
+//! `PARTITA_SEED` and `PARTITA_SEQUENCES` choose the sequences; a failure prints both, and the shortest that fails.
 
 mod actions;
 mod choices;
@@ -25,8 +25,10 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use actions::Sequences;
 use trial::Trial;
 
+use crate::crashes::number;
+
 /// Sequences in a run of all tests, and in a campaign, unless told otherwise; for each database.
-const CASES: u64 = 200;
+const SEQUENCES: u64 = 200;
 const CAMPAIGN: u64 = 5_000;
 /// Steps of the longest.
 const STEPS: usize = 40;
@@ -44,19 +46,28 @@ thread_local! {
 
 #[test]
 fn every_sequence_is_one_the_model_allows_on_sqlite() {
-    sequences(false);
+    sequences(false, SEQUENCES);
 }
 
 #[test]
 fn every_sequence_is_one_the_model_allows_on_postgres() {
-    sequences(true);
+    sequences(true, SEQUENCES);
 }
 
-fn sequences(postgres: bool) {
-    let told = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let is_campaign = std::env::var_os("PARTITA_TEST_FULL").is_some();
-    let cases = told("PARTITA_CASES").unwrap_or(if is_campaign { CAMPAIGN } else { CASES });
-    let first = told("PARTITA_SEED").unwrap_or(1);
+#[test]
+#[ignore = "a campaign: ./test --full"]
+fn a_campaign_of_sequences_on_sqlite() {
+    sequences(false, CAMPAIGN);
+}
+
+#[test]
+#[ignore = "a campaign: ./test --full"]
+fn a_campaign_of_sequences_on_postgres() {
+    sequences(true, CAMPAIGN);
+}
+
+fn sequences(postgres: bool, unless_told: u64) {
+    let (cases, first) = (number("PARTITA_SEQUENCES", unless_told), number("PARTITA_SEED", 1));
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let loud = std::panic::take_hook();
@@ -81,7 +92,7 @@ fn sequences(postgres: bool) {
                     if let Err(failure) = sequence(first + case) {
                         failed.store(true, Ordering::Relaxed);
                         panic!(
-                            "PARTITA_SEED={} PARTITA_CASES=1, case {} of {cases}: {failure}",
+                            "PARTITA_SEED={} PARTITA_SEQUENCES=1, case {} of {cases}: {failure}",
                             first + case,
                             case + 1
                         );
