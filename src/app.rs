@@ -16,11 +16,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::Gate;
 use crate::bucket::Bucket;
 use crate::clock::Clock;
-use crate::config::{S3, Settings};
-use crate::coordinator::{self, Coordinator, Rules};
-use crate::http::{self, Origins, Site};
+use crate::config::{self, S3, Settings};
+use crate::coordinator::{self, Coordinator};
+use crate::http::{self, Guard, Origins, Site};
 use crate::store::{self, Store};
 use crate::sweeper::{self, Swept};
 use crate::telemetry::Metrics;
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("cannot use the database: {0}")]
     Database(String),
+    /// A secret or a key set that the settings name cannot be used.
+    #[error(transparent)]
+    Settings(#[from] config::Error),
     /// The database lacks a step that this version needs.
     #[error("the database is not up to date: run `partita migrate` first")]
     NotMigrated,
@@ -87,6 +91,8 @@ pub struct App {
     coordinator: Coordinator,
     draining: Arc<AtomicBool>,
     service: Running,
+    /// Where `/metrics` has a listener of its own.
+    metrics: Option<Running>,
     sweeper: Running,
     embedded: Option<EmbeddedS3>,
     _lock: Option<File>,
@@ -174,15 +180,17 @@ impl App {
                 (bucket, Some(embedded))
             }
         };
+        let gate = Gate::of(settings, store.clone(), clock.clone()).await?;
         let storage_origin = bucket.public_origin().to_owned();
-        let coordinator = Coordinator::new(store.clone(), bucket, clock.clone(), Rules::from(settings));
+        let coordinator = Coordinator::new(store.clone(), bucket, clock.clone(), settings);
         let draining = Arc::new(AtomicBool::new(false));
         let site = Site {
             storage_origin,
             coordinator: coordinator.clone(),
             origins: Origins::from(settings),
+            guard: Guard::new(gate, &settings.limits),
             demo: settings.serves_demo(),
-            metrics,
+            metrics: metrics.clone(),
             draining: draining.clone(),
         };
         let service = Running::start(|stopped| -> Result<_, StartError> {
@@ -194,12 +202,28 @@ impl App {
                 }
             }))
         })?;
+        let apart = match settings.metrics_listen.filter(|_| !settings.is_without_auth()) {
+            Some(address) => Some(start_metrics(address, coordinator.clone(), metrics).await?),
+            None => None,
+        };
         let (swept, interval) = (coordinator.clone(), settings.sweep_interval);
         let sweeper = Running::start(|stopped| -> Result<_, StartError> {
             Ok(Box::pin(sweeper::run(swept, interval, stopped)))
         })?;
         let embedded_s3 = embedded.as_ref().map(|embedded| embedded.address);
-        Ok(App { address, embedded_s3, clock, store, coordinator, draining, service, sweeper, embedded, _lock: lock })
+        Ok(App {
+            address,
+            embedded_s3,
+            clock,
+            store,
+            coordinator,
+            draining,
+            service,
+            metrics: apart,
+            sweeper,
+            embedded,
+            _lock: lock,
+        })
     }
 
     /// Settles all that is due, at once rather than at the sweeper's next turn.
@@ -217,6 +241,9 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         self.sweeper.stop().await;
         self.service.stop().await;
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await;
+        }
         if !self.coordinator.drain(deadline.saturating_duration_since(Instant::now())).await {
             tracing::warn!("work in flight is left to the next sweep");
         }
@@ -266,7 +293,7 @@ pub async fn open_coordinator(settings: &Settings) -> Result<(Coordinator, Optio
         return Err(StartError::NotMigrated);
     }
     let (bucket, embedded) = open_bucket(settings).await?;
-    Ok((Coordinator::new(store, bucket, Clock::default(), Rules::from(settings)), embedded))
+    Ok((Coordinator::new(store, bucket, Clock::default(), settings), embedded))
 }
 
 /// Takes the SQLite file for this process alone, until the returned file is dropped; `None` on PostgreSQL, which any number
@@ -293,6 +320,19 @@ pub fn lock(settings: &Settings) -> Result<Option<File>, StartError> {
     }
 }
 
+async fn start_metrics(address: SocketAddr, coordinator: Coordinator, metrics: Metrics) -> Result<Running, StartError> {
+    let listener = listen(address, "metrics_listen").await?;
+    Running::start(|stopped| -> Result<_, StartError> {
+        let unheard = |reason| StartError::Listen { address, setting: "metrics_listen", reason };
+        let serving = http::serve_metrics(listener, coordinator, metrics, stopped).map_err(unheard)?;
+        Ok(Box::pin(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the metrics are not served any more");
+            }
+        }))
+    })
+}
+
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|reason| StartError::Listen { address, setting, reason })
 }
@@ -314,11 +354,15 @@ async fn start_embedded_s3(
     let keys = Keys::of(settings).map_err(unusable)?;
     let folder = settings.data_dir.join("s3");
     let origins = settings.allowed_origins.clone();
+    let named = settings.preset.values().filter_map(|preset| preset.bucket.clone());
+    let buckets: Vec<String> = std::iter::once(EMBEDDED_BUCKET.to_owned()).chain(named).collect();
     let s3 = tokio::task::spawn_blocking(move || {
         let s3 = embedded_s3::Store::open(folder)?;
-        s3.ensure_bucket(EMBEDDED_BUCKET)?;
-        if let Some(service) = service {
-            s3.set_cors(EMBEDDED_BUCKET, vec![cors(service, origins)])?;
+        for bucket in buckets {
+            s3.ensure_bucket(&bucket)?;
+            if let Some(service) = service {
+                s3.set_cors(&bucket, vec![cors(service, origins.clone())])?;
+            }
         }
         Ok(s3)
     });

@@ -13,6 +13,7 @@
 //!
 //! `tests/architecture.rs` keeps these walls.
 
+pub mod access;
 pub mod app;
 pub mod bucket;
 pub mod cli;

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Service, on_both_databases};
+use crate::support::{Service, on_both_databases, with_callers};
 
 on_both_databases! { a_file_is_had_again_by_links_that_end }
+
+with_callers! {
+    files_are_listed_with_their_links_and_shared
+    many_links_come_at_once_and_those_that_are_none_are_named
+    a_deleted_file_is_gone_and_stays_gone
+}
 
 async fn a_file_is_had_again_by_links_that_end(service: Service) {
     let api = &service.api;
@@ -60,4 +66,134 @@ async fn a_file_is_had_again_by_links_that_end(service: Service) {
     let ended = link(&ids[0], "ttlSeconds=1").await;
     let moment = ended["expiresAt"].as_str().expect("a moment");
     assert!(chrono::DateTime::parse_from_rfc3339(moment).is_ok());
+}
+
+async fn files_are_listed_with_their_links_and_shared(service: Service) {
+    let (alice, carol) = (service.caller("alice", &[]).await, service.caller("carol", &[]).await);
+    let mut ids = Vec::new();
+    for number in 0..7 {
+        ids.push(alice.upload(json!({ "filename": format!("{number}.txt") }), b"hello").await);
+        carol.upload(json!({ "filename": "carol's" }), b"world").await;
+    }
+    // Neither what is open nor what is deleted is a file.
+    alice.create(json!({ "filename": "open", "size": 5 })).await;
+    let gone = alice.upload(json!({ "filename": "gone" }), b"hello").await;
+    alice.delete(&format!("/v1/files/{gone}")).await.ok(204);
+    ids.reverse();
+
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = alice.get(&format!("/v1/files?limit=3&downloadUrls=true&ttlSeconds=90{cursor}")).await.ok(200);
+        for item in page["items"].as_array().expect("items") {
+            let url = item["downloadUrl"]["url"].as_str().expect("a link");
+            assert!(url.contains("X-Amz-Expires=90&"));
+            assert_eq!(alice.http.get(url).send().await.expect("an answer").bytes().await.expect("bytes"), "hello");
+            seen.push(item["id"].as_str().expect("an id").to_owned());
+        }
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ids, "newest first, each once");
+    let plain = alice.get("/v1/files").await.ok(200);
+    assert!(plain["items"][0].get("downloadUrl").is_none(), "links only when asked for");
+
+    // Shared ones are among one's own, in their order.
+    for id in [&ids[0], &ids[6]] {
+        alice.call("PUT", &format!("/v1/files/{id}/shares/carol"), None).await.ok(204);
+        alice.call("PUT", &format!("/v1/files/{id}/shares/carol"), None).await.ok(204);
+    }
+    let all = carol.get("/v1/files?downloadUrls=true").await.ok(200);
+    let all = all["items"].as_array().expect("items").clone();
+    let shown: Vec<_> = all.iter().map(|item| item["id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(shown.len(), 9);
+    assert!(shown.is_sorted_by(|a, b| a > b), "{shown:?}");
+    let shared: Vec<_> = all.iter().filter(|item| item["owner"] == "alice").collect();
+    assert_eq!(shared.len(), 2);
+    assert!(
+        shared.iter().all(|item| item["sharedWith"] == json!([])),
+        "whom else it is shared with is the owner's to know"
+    );
+    assert_eq!(alice.get(&format!("/v1/files/{}", ids[0])).await.ok(200)["sharedWith"], json!(["carol"]));
+    for page in [1, 2, 5, 8] {
+        let mut paged = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let reply = carol.get(&format!("/v1/files?limit={page}{cursor}")).await.ok(200);
+            let items = reply["items"].as_array().expect("items").clone();
+            paged.extend(items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()));
+            match reply["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(paged, shown, "pages of {page}");
+    }
+    carol.call("GET", &format!("/v1/files/{}/download", ids[0]), None).await.ok(302);
+
+    // Taken back, it is as if it had never been there.
+    alice.delete(&format!("/v1/files/{}/shares/carol", ids[0])).await.ok(204);
+    alice.delete(&format!("/v1/files/{}/shares/carol", ids[0])).await.ok(204);
+    carol.get(&format!("/v1/files/{}", ids[0])).await.problem(404, "file-not-found");
+    assert_eq!(carol.get("/v1/files").await.ok(200)["items"].as_array().map(Vec::len), Some(8));
+    carol.delete(&format!("/v1/files/{}", ids[6])).await.problem(403, "owner-only");
+    alice.delete(&format!("/v1/files/{}", ids[6])).await.ok(204);
+    carol.get(&format!("/v1/files/{}", ids[6])).await.problem(404, "file-not-found");
+    carol.delete(&format!("/v1/files/{}", ids[6])).await.problem(404, "file-not-found");
+
+    let subject =
+        async |subject: &str| alice.call("PUT", &format!("/v1/files/{}/shares/{subject}", ids[1]), None).await;
+    subject("a%2Fb%7C%C3%A4").await.ok(204);
+    assert_eq!(alice.get(&format!("/v1/files/{}", ids[1])).await.ok(200)["sharedWith"], json!(["a/b|ä"]));
+    subject("alice").await.ok(204);
+    subject("a%00b").await.problem(400, "invalid-request");
+    subject("%20").await.problem(400, "invalid-request");
+    subject(&"x".repeat(256)).await.problem(400, "invalid-request");
+}
+
+async fn many_links_come_at_once_and_those_that_are_none_are_named(service: Service) {
+    let (alice, bob) = (service.caller("alice", &[]).await, service.caller("bob", &[]).await);
+    let (mine, other) = (
+        alice.upload(json!({ "filename": "x" }), b"hello").await,
+        bob.upload(json!({ "filename": "y" }), b"hello").await,
+    );
+    let (open, ..) = alice.create(json!({ "filename": "open", "size": 5 })).await;
+    let ask = async |body: serde_json::Value| alice.post("/v1/files/download-urls", body).await;
+    let answer = ask(json!({ "ids": [open, mine, other, "nothing", mine], "ttlSeconds": 77 })).await.ok(200);
+    assert_eq!(answer["missing"], json!([open, other, "nothing"]));
+    let items = answer["items"].as_array().expect("items");
+    assert_eq!((items.len(), items[0]["id"].as_str()), (1, Some(mine.as_str())), "each once");
+    assert!(items[0]["url"].as_str().is_some_and(|url| url.contains("X-Amz-Expires=77&")));
+    ask(json!({ "ids": [] })).await.problem(400, "invalid-request");
+    ask(json!({ "ids": vec!["x"; 1_001] })).await.problem(400, "invalid-request");
+    ask(json!({ "ids": [7] })).await.problem(400, "invalid-request");
+    ask(json!({ "ids": [mine], "disposition": "x" })).await.problem(400, "invalid-request");
+    ask(json!({ "ids": [mine], "ttlSeconds": 604_801 })).await.problem(400, "invalid-request");
+    assert_eq!(ask(json!({ "ids": vec!["x"; 1_000] })).await.ok(200)["missing"], json!(["x"]));
+}
+
+async fn a_deleted_file_is_gone_and_stays_gone(service: Service) {
+    let api = service.caller("alice", &[]).await;
+    let id = api.upload(json!({ "filename": "x" }), b"hello").await;
+    let (path, upload) = (format!("/v1/files/{id}"), format!("/v1/uploads/{id}"));
+    let link = api.get(&format!("{path}/download-url?ttlSeconds=600")).await.ok(200);
+    api.delete(&path).await.ok(204);
+    api.delete(&path).await.ok(204);
+    assert_eq!(api.get(&upload).await.ok(200)["state"], "deleted");
+    for gone in ["", "/download", "/download-url", "/content"] {
+        api.get(&format!("{path}{gone}")).await.problem(404, "file-not-found");
+    }
+    api.call("PUT", &format!("{path}/shares/bob"), None).await.problem(404, "file-not-found");
+    api.call("POST", &format!("{upload}/complete"), None).await.problem(410, "file-deleted");
+    api.delete(&upload).await.problem(409, "already-completed");
+    let url = link["url"].as_str().expect("a URL");
+    assert_eq!(api.http.get(url).send().await.expect("an answer").status(), 404, "a link ends with the object");
+
+    let (open, ..) = api.create(json!({ "filename": "x", "size": 5 })).await;
+    api.delete(&format!("/v1/files/{open}")).await.problem(409, "not-completed");
+    api.get(&format!("/v1/files/{open}/content")).await.problem(409, "not-completed");
+    api.delete(&format!("/v1/uploads/{open}")).await.ok(204);
+    api.delete(&format!("/v1/files/{open}")).await.problem(404, "file-not-found");
 }

@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use partita::clock::Clock;
+use partita::config::Preset;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -172,8 +173,8 @@ async fn what_others_have_open_is_told_and_aborted_only_when_asked(service: Serv
     let mut unknown = ours.clone();
     unknown.key = format!("uploads/{}/x", Uuid::now_v7());
     let begun = [
-        service.bucket().create(&foreign).await.expect("begun"),
-        service.bucket().create(&unknown).await.expect("begun"),
+        service.bucket().create(&foreign, &Preset::default()).await.expect("begun"),
+        service.bucket().create(&unknown, &Preset::default()).await.expect("begun"),
     ];
     let mut expected = vec![
         ("unknown open upload".to_owned(), unknown.key.clone()),

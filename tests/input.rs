@@ -238,7 +238,7 @@ async fn the_frameworks_own_errors_are_problem_documents_too(service: Service) {
         ("PATCH", "/v1/uploads".to_owned(), "GET, POST"), ("DELETE", "/v1/uploads".to_owned(), "GET, POST"),
         ("POST", format!("/v1/uploads/{id}"), "DELETE, GET"), ("GET", format!("/v1/uploads/{id}/complete"), "POST"),
         ("POST", format!("/v1/uploads/{id}/parts"), "GET, PUT"), ("GET", format!("/v1/uploads/{id}/parts/1"), "PUT"),
-        ("PUT", format!("/v1/files/{id}"), "GET"), ("POST", "/livez".to_owned(), "GET"), ("OPTIONS", "/v1/uploads".to_owned(), "GET, POST"),
+        ("PUT", format!("/v1/files/{id}"), "DELETE, GET"), ("POST", "/livez".to_owned(), "GET"), ("OPTIONS", "/v1/uploads".to_owned(), "GET, POST"),
         ("TRACE", "/v1/uploads".to_owned(), "GET, POST"),
     ];
     for (method, path, allow) in methods {

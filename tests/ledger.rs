@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use partita::clock::Clock;
-use partita::store::{Created, Error, Filter, Lease, NewUpload, Store};
+use partita::store::{Created, Error, Filter, Lease, NewUpload, Quota, Store};
 use partita::upload::{
-    AbortReason, ETag, Ending, Failure, LastProblem, MIB, Object, Owner, Part, Plan, State, Target, Upload,
+    AbortReason, ETag, Ending, Failure, LastProblem, MIB, Object, Owner, Part, Plan, State, Target, Upload, Visibility,
+    Whose,
 };
 use uuid::Uuid;
 
@@ -42,11 +43,14 @@ async fn begin(store: &Store) -> Upload {
         auto_complete: false,
         checksum: None,
         fingerprint: None,
+        visibility: Visibility::Private,
         bucket: "b".into(),
         key: format!("uploads/{id}/x"),
         idle_ttl: Duration::from_secs(3_600),
         max_ttl: Duration::from_secs(7_200),
         lease: Duration::from_secs(60),
+        reserved: 9 * MIB,
+        quota: Quota::default(),
     };
     match store.create(new, None).await.expect("created") {
         Created::Fresh(lease) => store.open(lease, Some("s3-id")).await.expect("open"),
@@ -89,7 +93,7 @@ async fn a_lease_that_was_taken_over_writes_nothing(service: Service) {
         let upload = begin(&store).await;
         let slow = claim(&store, upload.id, Duration::ZERO).await.expect("a lease");
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let seen = store.find(&local(), upload.id).await.expect("found");
+        let seen = store.find(&Whose::Of(local()), upload.id).await.expect("found");
         let fast = store.take_over_completion(&seen, Duration::from_secs(60)).await.expect("the lease has ended");
         let again = store.take_over_completion(&seen, Duration::from_secs(60)).await;
         assert!(matches!(again, Err(Error::Moved(_))), "a lease that lasts is not taken over");
@@ -150,13 +154,13 @@ async fn another_owner_finds_nothing(service: Service) {
     let store = store(&service).await;
     let upload = begin(&store).await;
     let other = Owner("other".into());
-    assert!(matches!(store.find(&other, upload.id).await, Err(Error::NotFound)));
+    assert!(matches!(store.find(&Whose::Of(other.clone()), upload.id).await, Err(Error::NotFound)));
     assert!(store.list(&other, Filter::default(), None, 10).await.expect("a list").is_empty());
     assert!(matches!(store.record_parts(&other, upload.id, &[part(&upload)]).await, Err(Error::NotFound)));
     let claimed = store.claim_completion(&other, upload.id, &target(), Duration::ZERO).await;
     assert!(matches!(claimed, Err(Error::NotFound)));
-    let touched = store.touch(&other, upload.id, Duration::from_secs(9), None).await;
+    let touched = store.touch(&other, upload.id, Duration::from_secs(9), None, None).await;
     assert!(matches!(touched, Err(Error::NotFound)));
-    let same = store.find(&local(), upload.id).await.expect("found");
+    let same = store.find(&Whose::Of(local()), upload.id).await.expect("found");
     assert_eq!((same.version, same.expires_at), (upload.version, upload.expires_at), "nothing was changed");
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod access;
 mod architecture;
 mod borders;
 mod crashes;
@@ -19,9 +20,11 @@ mod lifecycle;
 mod model;
 mod origins;
 mod outages;
+mod presets;
 mod presigned;
 mod process;
 mod replicas;
 mod stores;
+mod stream;
 mod sweep;
 mod telemetry;

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use partita::config::Preset;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ async fn a_key_taken_by_another_object_fails_the_upload_and_keeps_the_object(ser
     api.put_parts(&urls, b"hello").await;
     let mut other = service.ledger_upload(&id).await;
     other.id = Uuid::now_v7();
-    service.bucket().put_empty(&other).await.expect("another's object at the same key");
+    service.bucket().put_empty(&other, &Preset::default()).await.expect("another's object at the same key");
     api.complete(&id, None).await.problem(409, "key-exists");
     api.complete(&id, None).await.problem(410, "upload-failed");
     let found = service.bucket().head(&other).await.expect("an answer").expect("an object");
@@ -93,6 +94,7 @@ async fn with_s3(postgres: bool, endpoint: &str, secret: &str) -> (Running, temp
     let environment = [
         ("PARTITA_LISTEN", "127.0.0.1:0"),
         ("PARTITA_DATABASE_URL", url.as_str()),
+        ("PARTITA_INSECURE_NO_AUTH", "true"),
         ("PARTITA_S3_BUCKET", &bucket),
         ("PARTITA_S3_ENDPOINT", endpoint),
         ("PARTITA_S3_REGION", "us-east-1"),

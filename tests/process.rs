@@ -22,6 +22,7 @@ pub(crate) fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
 }
 
 const ANY_PORT: [(&str, &str); 2] = [("PARTITA_LISTEN", "127.0.0.1:0"), ("PARTITA_EMBEDDED_S3_LISTEN", "127.0.0.1:0")];
+const NO_AUTH: (&str, &str) = ("PARTITA_INSECURE_NO_AUTH", "true");
 
 pub(crate) struct Running {
     pub(crate) child: Child,
@@ -138,7 +139,7 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
         (&[("PARTITA_LISTEN", &taken), any[1]], &[], &taken),
         (&[any[0], ("PARTITA_EMBEDDED_S3_LISTEN", &taken)], &[], "embedded_s3.listen"),
         (&[any[0], any[1], ("PARTITA_DATA_DIR", "file/data")], &[], "file/data"),
-        (&[("PARTITA_LISTEN", "0.0.0.0:0"), any[1]], &[], "loopback"),
+        (&[any[0], any[1], ("PARTITA_AUTH_JWT_ALGORITHM", "HS256")], &[], "secret_file"),
         (&[any[0], ("PARTITA_EMBEDDED_S3_LISTEN", "0.0.0.0:0")], &[], "loopback"),
         (&any, &["--config", "bad.toml"], "lisen"),
         (&any, &["--config", "nowhere.toml"], "nowhere.toml"),
@@ -173,7 +174,8 @@ async fn one_folder_is_served_by_one_process() {
     }
     let file = folder.path().join("partita-data/partita.sqlite");
     let url = format!("sqlite://{}", file.display());
-    let elsewhere = [ANY_PORT[0], ANY_PORT[1], ("PARTITA_DATA_DIR", "elsewhere"), ("PARTITA_DATABASE_URL", &url)];
+    let elsewhere =
+        [ANY_PORT[0], ANY_PORT[1], NO_AUTH, ("PARTITA_DATA_DIR", "elsewhere"), ("PARTITA_DATABASE_URL", &url)];
     let (code, text) = refusal(folder.path(), &elsewhere, &[]).await;
     assert_eq!(code, Some(1), "the same file by another folder: {text}");
     let (code, _) = refusal(folder.path(), &[], &["openapi"]).await;
@@ -187,7 +189,7 @@ async fn one_folder_is_served_by_one_process() {
 async fn postgresql_is_migrated_by_a_verb_and_by_any_number_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = new_database().await;
-    let environment = [ANY_PORT[0], ANY_PORT[1], ("PARTITA_DATABASE_URL", url.as_str())];
+    let environment = [ANY_PORT[0], ANY_PORT[1], NO_AUTH, ("PARTITA_DATABASE_URL", url.as_str())];
     let (code, text) = refusal(folder.path(), &environment, &[]).await;
     assert_eq!(code, Some(1));
     assert!(text.contains("partita migrate"), "{text}");

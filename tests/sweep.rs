@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use partita::clock::Clock;
+use partita::config::Preset;
 use serde_json::json;
 
 use crate::support::{MIB, Service, file, on_both_databases};
@@ -132,7 +133,7 @@ async fn strays_of_an_unclear_creation_do_not_outlive_the_upload(service: Servic
         service.sweep().await;
         // A first creation that was answered by nobody arrives at S3 after the second.
         let upload = service.ledger_upload(&id).await;
-        let late = service.bucket().create(&upload).await.expect("begun");
+        let late = service.bucket().create(&upload, &Preset::default()).await.expect("begun");
         if ends == "completed" {
             let signed = api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1" })).await.ok(200);
             api.put_parts(signed["partUrls"].as_array().expect("URLs"), b"hello").await;
@@ -202,7 +203,7 @@ async fn a_deletion_is_finished(service: Service) {
     // Another's object at the same key stays.
     let mut other = upload.clone();
     other.id = uuid::Uuid::now_v7();
-    service.bucket().put_empty(&other).await.expect("another's object");
+    service.bucket().put_empty(&other, &Preset::default()).await.expect("another's object");
     service.set(&id, "state = 'deleting', due_at = 1, ended_at = NULL").await;
     assert_eq!(service.sweep().await, went("deleting → deleted"));
     assert!(service.bucket().head(&other).await.expect("an answer").is_some());

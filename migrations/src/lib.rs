@@ -4,6 +4,7 @@
 
 mod m20261122_000001_create_ledger;
 mod m20261122_000002_keep_the_sweep;
+mod m20261122_000003_know_the_callers;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -17,7 +18,11 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_create_ledger::Migration), Box::new(m20261122_000002_keep_the_sweep::Migration)]
+        vec![
+            Box::new(m20261122_000001_create_ledger::Migration),
+            Box::new(m20261122_000002_keep_the_sweep::Migration),
+            Box::new(m20261122_000003_know_the_callers::Migration),
+        ]
     }
 }
 

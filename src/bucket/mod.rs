@@ -12,6 +12,7 @@ mod error;
 mod listing;
 mod presign;
 mod probe;
+mod read;
 mod rules;
 mod urls;
 mod whole;
@@ -32,23 +33,27 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
-
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectCannedAcl,
+    ServerSideEncryption, StorageClass,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use error::Error;
 pub use listing::{Marker, OpenUpload};
 use presign::Address;
 pub use probe::{Fault, FoundCredentials, Guards, Opened, Probe, ProbedObject};
+pub use read::Body;
 pub use rules::{AbortRule, Cors, RULE_ID};
 pub use urls::{Download, PresignedUrl, UrlSigner};
 use urls::{NoCredentials, SigningCredentials};
 use whole::WholeAnswers;
 
-use crate::config::{Capabilities, FullObjectChecksum, S3};
+use crate::config::{Capabilities, Encryption, FullObjectChecksum, Preset, S3};
 use crate::upload::metadata::{self, UPLOAD_ID_KEY};
 use crate::upload::names::{Disposition, content_disposition};
-use crate::upload::{Algorithm, Checksum, ETag, Part, Target, Upload};
+use crate::upload::{Algorithm, Checksum, ETag, Part, Target, Upload, Visibility};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,6 +70,9 @@ pub struct Bucket {
     expected_owner: Option<String>,
     /// Where clients find the bucket; not always where the service does.
     address: Address,
+    public_endpoint: Option<String>,
+    region: String,
+    path_style: bool,
     credentials: Arc<SigningCredentials>,
 }
 
@@ -150,8 +158,22 @@ impl Bucket {
             capabilities: settings.capabilities(),
             expected_owner: settings.expected_bucket_owner.clone(),
             address: Address::new(public, region, name, settings.path_style),
+            public_endpoint: public.map(str::to_owned),
+            region: region.to_owned(),
+            path_style: settings.path_style,
             credentials: Arc::new(SigningCredentials::new(provider)),
         }
+    }
+
+    /// Another bucket of the same store, reached in the same way with the same credentials.
+    pub fn named(&self, name: &str) -> Bucket {
+        let address = Address::new(self.public_endpoint.as_deref(), &self.region, name, self.path_style);
+        Bucket { name: name.to_owned(), address, ..self.clone() }
+    }
+
+    /// The URL of an object that everybody may have.
+    pub fn public_url(&self, key: &str) -> String {
+        self.address.plain_url(key)
     }
 
     /// Its name.
@@ -193,12 +215,13 @@ impl Bucket {
         outcome
     }
 
-    /// CreateMultipartUpload, once: a repetition could leak an upload. Sets the object's type, disposition and metadata.
-    /// Returns S3's id of it.
+    /// CreateMultipartUpload, once: a repetition could leak an upload. Sets the object's type, disposition and
+    /// metadata, and what its preset gives it. Returns S3's id of it.
     ///
     /// # Errors
     /// After [`Error::Unavailable`] S3 may hold an upload of this key.
-    pub async fn create(&self, upload: &Upload) -> Result<String, Error> {
+    pub async fn create(&self, upload: &Upload, preset: &Preset) -> Result<String, Error> {
+        let (encryption, kms_key_id) = encryption(preset);
         let mut request = self
             .client
             .create_multipart_upload()
@@ -207,6 +230,12 @@ impl Bucket {
             .content_type(&upload.content_type)
             .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
             .set_metadata(Some(object_metadata(upload).into_iter().collect()))
+            .set_storage_class(preset.storage_class.as_deref().map(StorageClass::from))
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(kms_key_id)
+            .set_tagging(tagging(preset))
+            .set_cache_control(preset.cache_control.clone())
+            .set_acl((upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
             .set_expected_bucket_owner(self.expected_owner.clone());
         let told = self.capabilities.full_object_checksum == FullObjectChecksum::Told;
         if let Some(algorithm) = upload.part_checksum.or(told.then_some(Algorithm::Crc64Nvme)) {
@@ -225,7 +254,8 @@ impl Bucket {
     ///
     /// # Errors
     /// A refusal with `PreconditionFailed` when another object stands at the key.
-    pub async fn put_empty(&self, upload: &Upload) -> Result<(), Error> {
+    pub async fn put_empty(&self, upload: &Upload, preset: &Preset) -> Result<(), Error> {
+        let (encryption, kms_key_id) = encryption(preset);
         let condition = self.capabilities.conditional_completion.then(|| "*".to_owned());
         let told = self.capabilities.full_object_checksum != FullObjectChecksum::None;
         let request = self
@@ -238,6 +268,12 @@ impl Bucket {
             .content_type(&upload.content_type)
             .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
             .set_metadata(Some(object_metadata(upload).into_iter().collect()))
+            .set_storage_class(preset.storage_class.as_deref().map(StorageClass::from))
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(kms_key_id)
+            .set_tagging(tagging(preset))
+            .set_cache_control(preset.cache_control.clone())
+            .set_acl((upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
             .set_checksum_algorithm(told.then_some(ChecksumAlgorithm::Crc64Nvme))
             .set_if_none_match(condition)
             .set_expected_bucket_owner(self.expected_owner.clone());
@@ -469,4 +505,19 @@ fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
         Algorithm::Crc32C => ChecksumAlgorithm::Crc32C,
         Algorithm::Sha256 => ChecksumAlgorithm::Sha256,
     }
+}
+
+fn encryption(preset: &Preset) -> (Option<ServerSideEncryption>, Option<String>) {
+    let encryption = preset.encryption.map(|encryption| match encryption {
+        Encryption::S3 => ServerSideEncryption::Aes256,
+        Encryption::Kms => ServerSideEncryption::AwsKms,
+    });
+    (encryption, preset.kms_key_id.clone())
+}
+
+/// The tags as S3 takes them in a header: like the query of a URL.
+fn tagging(preset: &Preset) -> Option<String> {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let tags: Vec<_> = preset.tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
+    (!tags.is_empty()).then(|| tags.join("&"))
 }

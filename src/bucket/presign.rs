@@ -49,6 +49,11 @@ impl Address {
         Address { origin: format!("{scheme}://{host}"), host, base, region: region.to_owned() }
     }
 
+    /// The URL of a key, and nothing else: for objects that everybody may have.
+    pub(super) fn plain_url(&self, key: &str) -> String {
+        format!("{}{}", self.origin, percent_encode(format!("{}{key}", self.base).as_bytes(), PATH))
+    }
+
     /// `scheme://host[:port]` of every URL signed here.
     pub(super) fn origin(&self) -> &str {
         &self.origin

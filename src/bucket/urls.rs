@@ -103,15 +103,18 @@ impl UrlSigner<'_> {
         }
     }
 
-    /// A GetObject URL.
-    pub fn download(&self, download: &Download<'_>) -> String {
-        let mut query = vec![
-            ("response-content-disposition", download.disposition),
-            ("response-content-type", download.content_type),
-        ];
-        query.extend(download.version_id.map(|version| ("versionId", version)));
-        query.extend(download.cache_control.map(|value| ("response-cache-control", value)));
-        self.signer().sign(&Request { method: "GET", key: download.key, query: &query, headers: &[] })
+    /// GetObject URLs: a function from what is to be downloaded.
+    pub fn downloads(&self) -> impl Fn(&Download<'_>) -> String {
+        let signer = self.signer();
+        move |download| {
+            let mut query = vec![
+                ("response-content-disposition", download.disposition),
+                ("response-content-type", download.content_type),
+            ];
+            query.extend(download.version_id.map(|version| ("versionId", version)));
+            query.extend(download.cache_control.map(|value| ("response-cache-control", value)));
+            signer.sign(&Request { method: "GET", key: download.key, query: &query, headers: &[] })
+        }
     }
 
     fn signer(&self) -> Signer<'_> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::app;
 use crate::bucket::Marker;
 use crate::config::{self, Settings};
-use crate::coordinator::{Coordinator, Disagreement, Finding, Kind};
+use crate::coordinator::{Coordinator, Disagreement, Finding, Kind, Place};
 
 /// So many files missing, and more than half of all, look like the wrong bucket.
 const SUSPICIOUS: usize = 10;
@@ -72,9 +72,11 @@ impl Check<'_> {
                 .into());
         }
         let mut left = if self.flags.repair { self.mend().await? } else { self.numbers.values().sum() };
-        left += self.strangers().await?;
-        let objects_unknown = self.unknown_objects().await?;
-        left += objects_unknown;
+        let coordinator = self.coordinator;
+        for place in coordinator.places() {
+            left += self.strangers(place).await?;
+            left += self.unknown_objects(place).await?;
+        }
         self.conclude(rows, completed, left).await
     }
 
@@ -130,10 +132,10 @@ impl Check<'_> {
     }
 
     /// Open uploads at S3 that the ledger does not answer for. Those of uploads that it has are mended; the others are told.
-    async fn strangers(&mut self) -> Result<usize, Box<dyn Error>> {
+    async fn strangers(&mut self, place: &Place) -> Result<usize, Box<dyn Error>> {
         let (mut left, mut from) = (0, Some(Marker::default()));
         while let Some(marker) = from {
-            let (page, next) = self.coordinator.strangers(marker).await.map_err(super::cause)?;
+            let (page, next) = self.coordinator.strangers(place, marker).await.map_err(super::cause)?;
             for stranger in page {
                 let mends = self.flags.repair && stranger.kind == Kind::Stray;
                 let grace = std::time::Duration::from_secs(60 * 60);
@@ -151,10 +153,10 @@ impl Check<'_> {
         Ok(left)
     }
 
-    async fn unknown_objects(&mut self) -> Result<usize, Box<dyn Error>> {
+    async fn unknown_objects(&mut self, place: &Place) -> Result<usize, Box<dyn Error>> {
         let (mut found, mut from) = (0, Some(Marker::default()));
         while let Some(marker) = from {
-            let (page, next) = self.coordinator.examine_objects(marker).await.map_err(super::cause)?;
+            let (page, next) = self.coordinator.examine_objects(place, marker).await.map_err(super::cause)?;
             for finding in &page {
                 self.tell(finding);
             }

@@ -2,10 +2,12 @@
 
 mod doctor;
 mod fsck;
+mod keys;
 mod migrate;
 mod openapi;
 mod serve;
 mod sweep;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +41,10 @@ enum Verb {
     Fsck(fsck::Flags),
     /// Prove that the bucket is right, with a throw-away upload
     Doctor(doctor::Flags),
+    /// Make, list and revoke API keys
+    Keys(keys::Flags),
+    /// Make a short-lived token, for trying
+    Token(token::Flags),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -59,6 +65,8 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Some(Verb::Sweep(flags)) => sweep::run(load, flags).await,
         Some(Verb::Fsck(flags)) => fsck::run(load, flags).await,
         Some(Verb::Doctor(flags)) => doctor::run(load, flags).await,
+        Some(Verb::Keys(flags)) => keys::run(load, flags).await,
+        Some(Verb::Token(flags)) => token::run(load, flags),
         Some(Verb::Openapi) => openapi::run(),
     };
     match outcome {

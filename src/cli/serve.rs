@@ -20,6 +20,10 @@ pub(super) struct Flags {
     /// Where the embedded S3 listens [setting embedded_s3.listen; default 127.0.0.1:9000]
     #[arg(long, value_name = "ADDRESS")]
     embedded_s3_listen: Option<SocketAddr>,
+    /// Ask nobody who they are, wherever the service listens: whoever reaches the port may read, write and delete everything
+    /// [setting insecure_no_auth; default only for the zero-setup start on loopback]
+    #[arg(long)]
+    insecure_no_auth: bool,
 }
 
 impl Flags {
@@ -27,7 +31,8 @@ impl Flags {
         let listen = self.listen.map(|address| ("listen", address.to_string()));
         let data_dir = self.data_dir.as_ref().map(|folder| ("data_dir", folder.display().to_string()));
         let embedded = self.embedded_s3_listen.map(|address| ("embedded_s3.listen", address.to_string()));
-        [listen, data_dir, embedded].into_iter().flatten().collect()
+        let open = self.insecure_no_auth.then(|| ("insecure_no_auth", "true".to_owned()));
+        [listen, data_dir, embedded, open].into_iter().flatten().collect()
     }
 }
 
@@ -74,6 +79,13 @@ fn welcome(app: &App, settings: &Settings) -> String {
         }
         (None, Some(bucket)) => text += &format!("  Storage   bucket {bucket}\n"),
         (None, None) => {}
+    }
+    if !settings.is_without_auth() {
+        return text
+            + "  Callers   need an API key or a token: partita keys create --owner NAME --scope uploads:write --scope files:read\n\n";
+    }
+    if !settings.listen.ip().is_loopback() {
+        text += "  Danger    nobody is asked who they are, and the service listens beyond this machine\n";
     }
     text + &from_a_shell(&base)
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::app;
 use crate::bucket::Marker;
 use crate::config::{self, Settings};
-use crate::coordinator::{Coordinator, Kind};
+use crate::coordinator::{Coordinator, Kind, Place};
 use crate::sweeper;
 
 #[derive(Debug, Args)]
@@ -45,9 +45,21 @@ async fn sweep(coordinator: &Coordinator, flags: &Flags) -> Result<(), Box<dyn E
         println!("{uploads:>8}  {from} → {to}");
     }
     println!("{:>8}  uploads swept", swept.values().sum::<usize>());
+    for place in coordinator.places() {
+        strangers(coordinator, flags, place).await?;
+    }
+    let errors: usize = swept.iter().filter(|((_, to), _)| *to == "error").map(|(_, uploads)| uploads).sum();
+    if errors > 0 {
+        return Err(format!("{errors} uploads could not be settled; they come again").into());
+    }
+    Ok(())
+}
+
+/// Tells of the strangers at one place, and aborts what the operator asks to abort.
+async fn strangers(coordinator: &Coordinator, flags: &Flags, place: &Place) -> Result<(), Box<dyn Error>> {
     let mut from = Some(Marker::default());
     while let Some(marker) = from {
-        let (strangers, next) = coordinator.strangers(marker).await.map_err(super::cause)?;
+        let (strangers, next) = coordinator.strangers(place, marker).await.map_err(super::cause)?;
         for stranger in strangers {
             let asked = match stranger.kind {
                 Kind::Stray => true,
@@ -60,10 +72,6 @@ async fn sweep(coordinator: &Coordinator, flags: &Flags) -> Result<(), Box<dyn E
             println!("{} open upload, {done}: {}", stranger.kind, stranger.open.key);
         }
         from = next;
-    }
-    let errors: usize = swept.iter().filter(|((_, to), _)| *to == "error").map(|(_, uploads)| uploads).sum();
-    if errors > 0 {
-        return Err(format!("{errors} uploads could not be settled; they come again").into());
     }
     Ok(())
 }

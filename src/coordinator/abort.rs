@@ -9,7 +9,7 @@ use super::{Coordinator, Error};
 use crate::bucket::{self, FoundObject};
 use crate::failpoint::boundary;
 use crate::store::{self, MAX_TRANSFER};
-use crate::upload::{AbortReason, Ending, Failure, Object, Owner, Status, Target, Upload};
+use crate::upload::{AbortReason, Ending, Failure, Object, Status, Target, Upload, Whose};
 
 impl Coordinator {
     /// Gives the upload up. When it returns the intent is durable: nothing is signed, recorded or completed any more, and
@@ -17,13 +17,13 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::AlreadyCompleted`], [`Error::NotOpen`] while a completion is in flight, [`Error::UploadNotFound`].
-    pub async fn abort(&self, owner: &Owner, id: Uuid) -> Result<(), Error> {
-        let (this, owner) = (self.clone(), owner.clone());
-        self.to_the_end(async move { this.abort_to_the_end(&owner, id).await }).await
+    pub async fn abort(&self, whose: &Whose, id: Uuid) -> Result<(), Error> {
+        let (this, whose) = (self.clone(), whose.clone());
+        self.to_the_end(async move { this.abort_to_the_end(&whose, id).await }).await
     }
 
-    async fn abort_to_the_end(&self, owner: &Owner, id: Uuid) -> Result<(), Error> {
-        let mut upload = self.0.store.find(owner, id).await?;
+    async fn abort_to_the_end(&self, whose: &Whose, id: Uuid) -> Result<(), Error> {
+        let mut upload = self.0.store.find(whose, id).await?;
         loop {
             let aborting = match &upload.status {
                 Status::Creating { .. } | Status::Open => {
@@ -79,7 +79,7 @@ impl Coordinator {
 
     /// Makes S3 forget the upload. `Some` if its object is there and is to stay.
     async fn rid(&self, upload: &Upload) -> Result<Option<Object>, bucket::Error> {
-        let bucket = &self.0.bucket;
+        let bucket = &*self.bucket(upload);
         if let Some(s3_upload_id) = &upload.s3_upload_id {
             bucket.abort(upload, s3_upload_id).await?;
             boundary!("abort-sent");
@@ -112,12 +112,13 @@ impl Coordinator {
     /// Aborts whatever is open at S3 under the upload's key, which is its alone: creations that got no answer. The listing
     /// must show that they are gone, for a 204 is no proof.
     pub(super) async fn abort_strays(&self, upload: &Upload) -> Result<(), bucket::Error> {
-        let strays = self.0.bucket.open_uploads(&upload.key).await?;
+        let bucket = &*self.bucket(upload);
+        let strays = bucket.open_uploads(&upload.key).await?;
         for s3_upload_id in &strays {
-            self.0.bucket.abort(upload, s3_upload_id).await?;
+            bucket.abort(upload, s3_upload_id).await?;
             boundary!("abort-stray-sent");
         }
-        if !strays.is_empty() && !self.0.bucket.open_uploads(&upload.key).await?.is_empty() {
+        if !strays.is_empty() && !bucket.open_uploads(&upload.key).await?.is_empty() {
             return Err(bucket::Error::Unavailable("an aborted upload is still there".into()));
         }
         Ok(())

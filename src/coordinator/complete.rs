@@ -12,7 +12,7 @@ use super::{Coordinator, Error, PartReport, Snapshot};
 use crate::bucket;
 use crate::failpoint::boundary;
 use crate::store::{self, Lease};
-use crate::upload::{Checksum, Failure, Invalid, LastProblem, MAX_PARTS, Owner, PartSet, Plan, Status, Target, Upload};
+use crate::upload::{Checksum, Failure, Invalid, LastProblem, MAX_PARTS, PartSet, Plan, Status, Target, Upload, Whose};
 
 /// S3 is asked at most once in this time whether an upload that completes by itself is all there.
 const ASK_PAUSE: Duration = Duration::from_secs(2);
@@ -47,16 +47,16 @@ impl Coordinator {
     /// # Errors
     /// [`Error::PartsMissing`] and [`Error::PartsDiffer`] (it stays open), [`Error::ChecksumMismatch`] and
     /// [`Error::KeyExists`] (it fails), [`Error::Invalid`], and the refusals of an upload that is not open.
-    pub async fn complete(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Completion, Error> {
-        let (this, owner_of_task) = (self.clone(), owner.clone());
+    pub async fn complete(&self, whose: &Whose, id: Uuid, request: CompletionRequest) -> Result<Completion, Error> {
+        let (this, whose_in_task) = (self.clone(), whose.clone());
         let mut work =
-            pin!(self.to_the_end(async move { this.complete_to_the_end(&owner_of_task, id, request).await }));
+            pin!(self.to_the_end(async move { this.complete_to_the_end(&whose_in_task, id, request).await }));
         let upload = loop {
             match tokio::time::timeout(self.0.rules.complete_wait, &mut work).await {
                 Ok(outcome) => break outcome?,
                 // S3 is at it: the work goes on without us. Before and after that it is never long.
                 Err(_) => {
-                    let upload = self.0.store.find(owner, id).await?;
+                    let upload = self.0.store.find(whose, id).await?;
                     if matches!(upload.status, Status::Completing { .. }) {
                         break upload;
                     }
@@ -77,8 +77,8 @@ impl Coordinator {
         }
     }
 
-    async fn complete_to_the_end(&self, owner: &Owner, id: Uuid, request: CompletionRequest) -> Result<Upload, Error> {
-        let upload = self.0.store.find(owner, id).await?;
+    async fn complete_to_the_end(&self, whose: &Whose, id: Uuid, request: CompletionRequest) -> Result<Upload, Error> {
+        let upload = self.0.store.find(whose, id).await?;
         match &upload.status {
             Status::Completed(_) => Ok(upload),
             Status::Completing { .. } => self.go_on(upload).await,
@@ -87,7 +87,7 @@ impl Coordinator {
                 match self.begin_completion(&upload, &target, request.parts).await {
                     // Another was faster: whatever it does, this call tells how far it is.
                     Err(Error::NotOpen(_) | Error::AlreadyCompleted) => {
-                        let upload = self.0.store.find(owner, id).await?;
+                        let upload = self.0.store.find(whose, id).await?;
                         match upload.status {
                             Status::Completing { .. } | Status::Completed(_) => Ok(upload),
                             _ => Err(refusal(&upload)),
@@ -134,10 +134,10 @@ impl Coordinator {
         let work = self.to_the_end(async move { this.try_complete(looked_at).await });
         match tokio::time::timeout(self.0.rules.complete_wait, work).await {
             Ok(Ok(upload)) => upload,
-            Err(_) => self.0.store.find(&upload.owner, upload.id).await.unwrap_or(upload),
+            Err(_) => self.0.store.find(&Whose::Of(upload.owner.clone()), upload.id).await.unwrap_or(upload),
             Ok(Err(error)) => {
                 tracing::warn!(upload_id = %upload.id, %error, "an upload could not complete by itself yet");
-                self.0.store.find(&upload.owner, upload.id).await.unwrap_or(upload)
+                self.0.store.find(&Whose::Of(upload.owner.clone()), upload.id).await.unwrap_or(upload)
             }
         }
     }
@@ -152,7 +152,7 @@ impl Coordinator {
         if self.sync_in(&upload).await? && !self.missing(&upload, upload.plan).await?.is_empty() {
             return Ok(upload);
         }
-        self.complete_to_the_end(&upload.owner, upload.id, CompletionRequest::default()).await
+        self.complete_to_the_end(&Whose::Of(upload.owner), upload.id, CompletionRequest::default()).await
     }
 
     async fn missing(&self, upload: &Upload, plan: Plan) -> Result<PartSet, Error> {
@@ -223,16 +223,17 @@ impl Coordinator {
         };
         boundary!("complete-before-s3");
         let upload = lease.upload();
+        let (bucket, preset) = (self.bucket(upload), &self.0.rules.of(upload).preset);
         let sent = match (&upload.s3_upload_id, target.size) {
             (Some(s3_upload_id), 1..) => {
-                let completion = self.0.bucket.complete(upload, s3_upload_id, &parts, &target);
+                let completion = bucket.complete(upload, s3_upload_id, &parts, &target);
                 self.holding(&lease, completion).await
             }
             (Some(s3_upload_id), _) => match self.abandon(upload, s3_upload_id).await {
-                Ok(()) => self.0.bucket.put_empty(upload).await,
+                Ok(()) => bucket.put_empty(upload, preset).await,
                 Err(error) => Err(error),
             },
-            (None, _) => self.0.bucket.put_empty(upload).await,
+            (None, _) => bucket.put_empty(upload, preset).await,
         };
         boundary!("complete-answered");
         let Err(error) = sent else {
@@ -240,7 +241,9 @@ impl Coordinator {
         };
         tracing::info!(upload_id = %upload.id, %error, "a completion was not plainly accepted");
         match error.refusal() {
-            Some(code) if BLAMES_CHECKSUM.contains(&code) && self.0.bucket.comparable(upload, &target).is_some() => {
+            Some(code)
+                if BLAMES_CHECKSUM.contains(&code) && self.bucket(upload).comparable(upload, &target).is_some() =>
+            {
                 self.fail(lease, Failure::ChecksumMismatch).await
             }
             Some(code) if BLAMES_PARTS.contains(&code) => self.explain(lease, error).await,
@@ -250,8 +253,8 @@ impl Coordinator {
 
     /// A stream that turned out empty has no use for its multipart upload: gone, and seen to be gone.
     async fn abandon(&self, upload: &Upload, s3_upload_id: &str) -> Result<(), bucket::Error> {
-        self.0.bucket.abort(upload, s3_upload_id).await?;
-        match self.0.bucket.list_parts(upload, s3_upload_id).await {
+        self.bucket(upload).abort(upload, s3_upload_id).await?;
+        match self.bucket(upload).list_parts(upload, s3_upload_id).await {
             Err(bucket::Error::NotFound { .. }) => Ok(()),
             Ok(_) => Err(bucket::Error::Unavailable("an aborted upload is still there".into())),
             Err(error) => Err(error),
@@ -288,7 +291,7 @@ impl Coordinator {
             (None, None) => return Err(Invalid::Size("an upload of unknown size is completed with its size").into()),
         };
         if upload.plan.size().is_none() {
-            let max_size = self.0.bucket.capabilities().max_object_size;
+            let max_size = self.0.rules.of(upload).max_size;
             Plan::new(Some(size), Some(upload.plan.part_size()), max_size).map_err(|refused| match refused {
                 Invalid::PartSize(_) => Invalid::Size("more than 10,000 parts of this upload's part size"),
                 refused => refused,

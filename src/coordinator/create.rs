@@ -9,7 +9,7 @@ use super::{Coordinator, Error, PartUrl, PartsRequest, Snapshot};
 use crate::bucket;
 use crate::failpoint::boundary;
 use crate::store::{self, Created, IdempotencyKey, Lease, NewUpload};
-use crate::upload::names::{self, DEFAULT_CONTENT_TYPE};
+use crate::upload::names::{self, DEFAULT_CONTENT_TYPE, KeyParts};
 use crate::upload::{Algorithm, Checksum, Invalid, Owner, Plan, Status, Upload, check_fingerprint, metadata};
 
 /// How long a creation may take before another may take it over: longer than S3 is given to answer.
@@ -18,8 +18,6 @@ pub(super) const CREATE_LEASE: Duration = Duration::from_secs(60);
 pub const DEFAULT_PART_URLS: i64 = 100;
 /// The most part URLs that come with the answer.
 const MAX_PART_URLS: i64 = 1_000;
-/// The only preset there is.
-const DEFAULT_PRESET: &str = "default";
 
 /// What a client wants to upload.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +30,8 @@ pub struct CreateRequest {
     pub content_type: Option<String>,
     /// The named rules to make it under.
     pub preset: Option<String>,
+    /// The presets that whoever asks is bound to; `None` for all.
+    pub bound_to: Option<Vec<String>>,
     /// Bytes of each part but the last.
     pub part_size: Option<i64>,
     /// The algorithm of the checksum that every part must carry.
@@ -91,20 +91,25 @@ impl Coordinator {
 
     /// Checks all that can be checked without asking anybody.
     fn plan(&self, owner: Owner, request: CreateRequest) -> Result<NewUpload, Error> {
-        let rules = &self.0.rules;
-        let preset = request.preset.unwrap_or_else(|| DEFAULT_PRESET.to_owned());
-        if preset != DEFAULT_PRESET {
-            return Err(Error::PresetNotFound);
-        }
+        let (preset, rules) = self.0.rules.choose(request.preset, request.bound_to.as_deref())?;
         names::check_filename(&request.filename)?;
         let content_type = request.content_type.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned());
         names::check_content_type(&content_type)?;
-        let plan = Plan::new(request.size, request.part_size, self.0.bucket.capabilities().max_object_size)?;
+        if !rules.preset.allows(&content_type) {
+            return Err(Invalid::ContentTypeNotAllowed.into());
+        }
+        let plan = Plan::new(request.size, request.part_size, rules.max_size)?;
         if request.auto_complete && request.size.is_none() {
             return Err(Invalid::Size("an upload that completes by itself must tell its size").into());
         }
         metadata::check(&request.metadata)?;
-        let part_checksum = request.part_checksum.as_deref().map(Algorithm::from_name).transpose()?;
+        let part_checksum =
+            match (request.part_checksum.as_deref().map(Algorithm::from_name).transpose()?, rules.part_checksum) {
+                (Some(asked), Some(required)) if asked != required => {
+                    return Err(Invalid::Checksum("this preset wants part checksums of another algorithm").into());
+                }
+                (asked, required) => asked.or(required),
+            };
         let checksum = request.checksum.map(|(algorithm, value)| Checksum::of_file(&algorithm, value)).transpose()?;
         if let Some(fingerprint) = &request.fingerprint {
             check_fingerprint(fingerprint, request.size)?;
@@ -114,21 +119,28 @@ impl Coordinator {
             return Err(Invalid::Request { field: "partUrls.count".into(), detail }.into());
         }
         let streamed = request.part_urls.filter(|_| request.size.is_none() && part_checksum.is_none());
-        let max_size = self.0.bucket.capabilities().max_object_size;
-        if streamed.is_some_and(|wanted| wanted.count.saturating_mul(plan.part_size()) > max_size) {
-            return Err(Invalid::FileTooLarge { max_size }.into());
+        let reserved =
+            plan.size().unwrap_or(streamed.map_or(0, |wanted| wanted.count.saturating_mul(plan.part_size())));
+        if reserved > rules.max_size {
+            return Err(Invalid::FileTooLarge { max_size: rules.max_size }.into());
         }
-        let id = Uuid::now_v7();
+        if let Some(ttl) = request.part_urls.and_then(|wanted| wanted.ttl) {
+            rules.url_life(Some(ttl), ttl)?;
+        }
+        let (id, date) = (Uuid::now_v7(), self.0.clock.now().date_naive());
+        let parts = KeyParts { id, owner: &owner.0, filename: &request.filename, date };
         Ok(NewUpload {
             id,
-            key: names::object_key(&rules.prefix, id, &request.filename),
-            bucket: self.0.bucket.name().to_owned(),
+            key: format!("{}{}", rules.prefix, rules.template.key(parts)),
+            bucket: rules.bucket.clone(),
+            visibility: rules.preset.visibility.into(),
             owner,
             preset,
             filename: request.filename,
             content_type,
             metadata: request.metadata,
             plan,
+            reserved,
             part_checksum,
             auto_complete: request.auto_complete,
             checksum,
@@ -136,6 +148,7 @@ impl Coordinator {
             idle_ttl: rules.idle_ttl,
             max_ttl: rules.max_ttl,
             lease: CREATE_LEASE,
+            quota: self.0.rules.quota,
         })
     }
 
@@ -154,7 +167,8 @@ impl Coordinator {
         if lease.upload().plan.size() == Some(0) {
             return taken_over_or(self.0.store.open(lease, None).await);
         }
-        match self.0.bucket.create(lease.upload()).await {
+        let preset = &self.0.rules.of(lease.upload()).preset;
+        match self.bucket(lease.upload()).create(lease.upload(), preset).await {
             Ok(s3_upload_id) => {
                 boundary!("create-answered");
                 self.open(lease, s3_upload_id).await
@@ -182,13 +196,13 @@ impl Coordinator {
         if lease.upload().plan.size() == Some(0) {
             return self.begin_at_s3(lease).await;
         }
-        let mut found = self.0.bucket.open_uploads(&lease.upload().key).await?;
+        let mut found = self.bucket(lease.upload()).open_uploads(&lease.upload().key).await?;
         let Some(adopted) = found.pop() else {
             return self.begin_at_s3(lease).await;
         };
         boundary!("create-found");
         for surplus in found {
-            self.0.bucket.abort(lease.upload(), &surplus).await?;
+            self.bucket(lease.upload()).abort(lease.upload(), &surplus).await?;
             boundary!("create-surplus-aborted");
         }
         self.open(lease, adopted).await
@@ -207,7 +221,7 @@ impl Coordinator {
             Err(store::Error::Moved(moved)) => {
                 // It was aborted, or taken over, meanwhile. If it was not adopted, nobody else knows of this one.
                 if moved.s3_upload_id.as_ref() != Some(&s3_upload_id)
-                    && let Err(error) = self.0.bucket.abort(&begun, &s3_upload_id).await
+                    && let Err(error) = self.bucket(&begun).abort(&begun, &s3_upload_id).await
                 {
                     tracing::warn!(upload_id = %begun.id, %error, "an upload that nobody wants stays at S3 for now");
                 }

@@ -22,7 +22,7 @@ impl Coordinator {
     }
 
     async fn remove_object(&self, upload: &Upload) -> Result<(), bucket::Error> {
-        let bucket = &self.0.bucket;
+        let bucket = &*self.bucket(upload);
         let Status::Deleting(object) = &upload.status else {
             return Ok(());
         };

@@ -18,6 +18,15 @@ pub enum Error {
     /// There is no such preset.
     #[error("no such preset")]
     PresetNotFound,
+    /// The owner has as many open uploads as it may.
+    #[error("the owner has as many open uploads as it may; finish or abort some")]
+    QuotaOpenUploads,
+    /// The owner would hold more bytes than it may.
+    #[error("the owner would hold more bytes than it may; delete files or abort uploads")]
+    QuotaBytes,
+    /// The file is another's, and only shared with the caller.
+    #[error("only the file's owner may do this")]
+    OwnerOnly,
     /// The upload is in a state in which this cannot be done now.
     #[error("the upload is {0}")]
     NotOpen(State),
@@ -76,6 +85,8 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::NotFound => Error::UploadNotFound,
+            store::Error::TooManyUploads => Error::QuotaOpenUploads,
+            store::Error::TooManyBytes => Error::QuotaBytes,
             store::Error::Moved(upload) => refusal(&upload),
             error => Error::Store(error),
         }

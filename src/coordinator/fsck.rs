@@ -5,9 +5,8 @@ use std::fmt;
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::{Coordinator, Error};
+use super::{Coordinator, Error, Place};
 use crate::bucket::{self, FoundObject, Marker};
-use crate::upload::names::id_in_key;
 use crate::upload::{AbortReason, Ending, Failure, State, Status, Upload};
 
 /// Rows of one page, and keys of one page of S3's.
@@ -43,7 +42,7 @@ pub enum Disagreement {
     ObjectUnknown,
     /// The row contradicts itself. Left alone.
     RowInconsistent,
-    /// The row is of another bucket than the one that is configured, and was not looked at.
+    /// The row is of a bucket that is not configured any more, and was not looked at.
     OtherBucket,
     /// S3 did not say what is there.
     Unclear,
@@ -120,7 +119,7 @@ impl Coordinator {
     }
 
     async fn examine(&self, upload: &Upload) -> Option<Finding> {
-        let kind = if upload.bucket != self.0.bucket.name() {
+        let kind = if !self.0.rules.places.iter().any(|place| place.bucket == upload.bucket) {
             Some(Disagreement::OtherBucket)
         } else {
             self.compare(upload).await.unwrap_or_else(|error| {
@@ -136,26 +135,26 @@ impl Coordinator {
         let found = |found: Option<FoundObject>| found.filter(|found| found.is_of(upload));
         Ok(match &upload.status {
             Status::Completed(object) => {
-                let there = found(self.0.bucket.head_version(upload, object.version_id.as_deref()).await?);
+                let there = found(self.bucket(upload).head_version(upload, object.version_id.as_deref()).await?);
                 there.is_none_or(|there| there.size != object.size).then_some(Disagreement::ObjectMissing)
             }
             // The sweeper is on its way to find out.
             Status::Creating { .. } | Status::Deleting(_) => None,
             Status::Aborted(_) | Status::Failed(_) | Status::Deleted(_) => {
-                found(self.0.bucket.head(upload).await?).map(|_| Disagreement::ObjectOfEnded)
+                found(self.bucket(upload).head(upload).await?).map(|_| Disagreement::ObjectOfEnded)
             }
             Status::Completing { .. } | Status::Aborting { .. } => {
-                found(self.0.bucket.head(upload).await?).map(|_| Disagreement::NotCompleted)
+                found(self.bucket(upload).head(upload).await?).map(|_| Disagreement::NotCompleted)
             }
             Status::Open => {
-                if found(self.0.bucket.head(upload).await?).is_some() {
+                if found(self.bucket(upload).head(upload).await?).is_some() {
                     return Ok(Some(Disagreement::NotCompleted));
                 }
                 let Some(s3_upload_id) = &upload.s3_upload_id else { return Ok(None) };
-                match self.0.bucket.list_parts(upload, s3_upload_id).await {
+                match self.bucket(upload).list_parts(upload, s3_upload_id).await {
                     Ok(_) => None,
                     // Between the two questions it may have been completed.
-                    Err(bucket::Error::NotFound { .. }) => match found(self.0.bucket.head(upload).await?) {
+                    Err(bucket::Error::NotFound { .. }) => match found(self.bucket(upload).head(upload).await?) {
                         Some(_) => Some(Disagreement::NotCompleted),
                         None => Some(Disagreement::UploadVanished),
                     },
@@ -169,11 +168,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// When S3 or the ledger does not answer.
-    pub async fn examine_objects(&self, from: Marker) -> Result<(Vec<Finding>, Option<Marker>), Error> {
-        let prefix = &self.0.rules.prefix;
-        let (keys, next) = self.0.bucket.keys_under(prefix, from).await?;
-        let ours: Vec<(Uuid, String)> =
-            keys.into_iter().filter_map(|key| Some((id_in_key(prefix, &key)?, key))).collect();
+    pub async fn examine_objects(&self, place: &Place, from: Marker) -> Result<(Vec<Finding>, Option<Marker>), Error> {
+        let (keys, next) = self.bucket_named(&place.bucket).keys_under(&place.prefix, from).await?;
+        let id_in = |key: &str| self.0.rules.id_in(&place.bucket, key);
+        let ours: Vec<(Uuid, String)> = keys.into_iter().filter_map(|key| Some((id_in(&key)?, key))).collect();
         let ids: Vec<Uuid> = ours.iter().map(|(id, _)| *id).collect();
         let known = self.0.store.known(&ids).await.map_err(Error::Store)?;
         let unknown = ours.into_iter().filter(|(id, _)| !known.contains_key(id));
@@ -205,8 +203,8 @@ impl Coordinator {
             (Disagreement::NotCompleted, Status::Completing { .. }) => self.go_on(upload).await,
             (Disagreement::NotCompleted, Status::Aborting { .. }) => self.finish_abort(upload).await,
             (Disagreement::ObjectOfEnded, Status::Aborted(_) | Status::Failed(_) | Status::Deleted(_)) => {
-                if let Some(found) = self.0.bucket.head(&upload).await?.filter(|found| found.is_of(&upload)) {
-                    self.0.bucket.delete(&upload.key, found.version_id.as_deref()).await?;
+                if let Some(found) = self.bucket(&upload).head(&upload).await?.filter(|found| found.is_of(&upload)) {
+                    self.bucket(&upload).delete(&upload.key, found.version_id.as_deref()).await?;
                 }
                 Ok(upload)
             }

@@ -10,10 +10,13 @@ mod files;
 mod fsck;
 mod record;
 mod resolve;
+mod rules;
 mod sign;
 mod survey;
 mod sweep;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,18 +28,21 @@ use uuid::Uuid;
 pub use complete::{Completion, CompletionRequest};
 pub use create::{CreateRequest, Creation, DEFAULT_PART_URLS, PartUrlsRequest};
 pub use error::Error;
-pub use files::{DownloadLink, DownloadRequest};
+pub use files::{DownloadLink, DownloadRequest, FileEntry};
 pub use fsck::{Disagreement, Examined, Finding};
 pub use record::PartReport;
+pub use rules::Place;
 pub use sign::{PartRequest, PartUrl, PartsRequest};
 pub use survey::{Kind, Stranger};
 pub use sweep::Due;
+
+use rules::Rules;
 
 use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::store::{Counts, Filter, Store, Tally};
-use crate::upload::{Owner, Part, PartSet, Status, Upload};
+use crate::upload::{Owner, Part, PartSet, Status, Upload, Whose};
 
 /// An upload's end is moved by activity, but written no more often than this.
 const TOUCH_PAUSE: TimeDelta = TimeDelta::minutes(10);
@@ -48,37 +54,14 @@ pub struct Coordinator(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     store: Store,
+    /// Where uploads go unless their preset says otherwise.
     bucket: Bucket,
+    /// The buckets of presets, by name.
+    buckets: BTreeMap<String, Bucket>,
     clock: Clock,
     rules: Rules,
     /// Work that goes on when the client that asked for it goes away.
     tasks: TaskTracker,
-}
-
-/// The settings that the coordinator goes by.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    part_url_ttl: Duration,
-    download_url_ttl: Duration,
-    cacheable_window: Duration,
-    idle_ttl: Duration,
-    max_ttl: Duration,
-    complete_wait: Duration,
-    prefix: String,
-}
-
-impl From<&Settings> for Rules {
-    fn from(settings: &Settings) -> Self {
-        Rules {
-            part_url_ttl: settings.part_url_ttl,
-            download_url_ttl: settings.download_url_ttl,
-            cacheable_window: settings.cacheable_window,
-            idle_ttl: settings.upload_idle_ttl,
-            max_ttl: settings.max_upload_life(),
-            complete_wait: settings.complete_wait,
-            prefix: settings.s3.prefix().to_owned(),
-        }
-    }
 }
 
 /// An upload with what is recorded of it.
@@ -93,17 +76,32 @@ pub struct Snapshot {
 }
 
 impl Coordinator {
-    /// A coordinator between this ledger and this bucket.
-    pub fn new(store: Store, bucket: Bucket, clock: Clock, rules: Rules) -> Coordinator {
-        Coordinator(Arc::new(Parts { store, bucket, clock, rules, tasks: TaskTracker::new() }))
+    /// A coordinator between this ledger and this bucket, or those that the presets name.
+    pub fn new(store: Store, bucket: Bucket, clock: Clock, settings: &Settings) -> Coordinator {
+        let rules = Rules::new(settings, bucket.name());
+        let named = |place: &Place| (place.bucket.clone(), bucket.named(&place.bucket));
+        let buckets = rules.places.iter().map(named).collect();
+        Coordinator(Arc::new(Parts { store, bucket, buckets, clock, rules, tasks: TaskTracker::new() }))
+    }
+
+    /// The bucket of an upload, whether it is configured still or not: what was begun there has to end there.
+    fn bucket(&self, upload: &Upload) -> Cow<'_, Bucket> {
+        self.bucket_named(&upload.bucket)
+    }
+
+    fn bucket_named(&self, name: &str) -> Cow<'_, Bucket> {
+        match self.0.buckets.get(name) {
+            Some(bucket) => Cow::Borrowed(bucket),
+            None => Cow::Owned(self.0.bucket.named(name)),
+        }
     }
 
     /// The upload as it is now. One that completes by itself is completed here, once S3 holds all of it.
     ///
     /// # Errors
     /// [`Error::UploadNotFound`].
-    pub async fn get(&self, owner: &Owner, id: Uuid) -> Result<Snapshot, Error> {
-        let upload = self.0.store.find(owner, id).await?;
+    pub async fn get(&self, whose: &Whose, id: Uuid) -> Result<Snapshot, Error> {
+        let upload = self.0.store.find(whose, id).await?;
         let upload = self.complete_if_ready(upload).await;
         self.snapshot_with_missing(upload).await
     }
@@ -133,8 +131,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::UploadNotFound`].
-    pub async fn parts(&self, owner: &Owner, id: Uuid, after: i32, limit: u64) -> Result<(Upload, Vec<Part>), Error> {
-        let upload = self.0.store.find(owner, id).await?;
+    pub async fn parts(&self, whose: &Whose, id: Uuid, after: i32, limit: u64) -> Result<(Upload, Vec<Part>), Error> {
+        let upload = self.0.store.find(whose, id).await?;
         let parts = self.0.store.parts(id, after, limit).await?;
         Ok((upload, parts))
     }
@@ -193,8 +191,8 @@ impl Coordinator {
     }
 
     /// The upload, if it is open and not past its time.
-    async fn open_upload(&self, owner: &Owner, id: Uuid) -> Result<Upload, Error> {
-        let upload = self.0.store.find(owner, id).await?;
+    async fn open_upload(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
+        let upload = self.0.store.find(whose, id).await?;
         match upload.status {
             Status::Open if upload.expires_at > upload.seen_at => Ok(upload),
             _ => Err(error::refusal(&upload)),
@@ -215,18 +213,25 @@ impl Coordinator {
     }
 
     /// Moves the upload's end after activity, and so that it does not expire before a URL that ends at `urls_expire_at` by
-    /// the database's clock. Writes only when that gains something: ahead of need, so that most calls write nothing.
-    async fn keep_alive(&self, upload: Upload, urls_expire_at: Option<DateTime<Utc>>) -> Result<Upload, Error> {
-        let rules = &self.0.rules;
+    /// the database's clock; of a stream it reserves the bytes that URLs are about to be signed for. Writes only when that
+    /// gains something: ahead of need, so that most calls write nothing.
+    async fn keep_alive(
+        &self,
+        upload: Upload,
+        urls_expire_at: Option<DateTime<Utc>>,
+        reserve: Option<i64>,
+    ) -> Result<Upload, Error> {
+        let idle_ttl = self.0.rules.of(&upload).idle_ttl;
         let hard = upload.hard_expires_at;
-        let idle = hard.min(upload.seen_at + rules.idle_ttl);
+        let idle = hard.min(upload.seen_at + idle_ttl);
         let gains =
-            idle - upload.expires_at >= TOUCH_PAUSE.min(TimeDelta::from_std(rules.idle_ttl / 4).unwrap_or(TOUCH_PAUSE));
+            idle - upload.expires_at >= TOUCH_PAUSE.min(TimeDelta::from_std(idle_ttl / 4).unwrap_or(TOUCH_PAUSE));
         let uncovered = urls_expire_at.filter(|end| upload.urls_expire_at.is_none_or(|covered| *end > covered));
-        if !gains && uncovered.is_none() {
+        let reserve = reserve.filter(|bytes| *bytes > upload.reserved).map(|bytes| (bytes, self.0.rules.quota));
+        if !gains && uncovered.is_none() && reserve.is_none() {
             return Ok(upload);
         }
         let cover = uncovered.map(|end| hard.min(end + TOUCH_PAUSE));
-        Ok(self.0.store.touch(&upload.owner, upload.id, rules.idle_ttl, cover).await?)
+        Ok(self.0.store.touch(&upload.owner, upload.id, idle_ttl, cover, reserve).await?)
     }
 }

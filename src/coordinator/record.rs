@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::sign::fit;
 use super::{Coordinator, Error, Snapshot};
 use crate::bucket::{self, ListedPart};
-use crate::upload::{ETag, Invalid, MAX_PARTS, Owner, Part, Upload};
+use crate::upload::{ETag, Invalid, MAX_PARTS, Part, Upload, Whose};
 
 /// What a client says of a part that it has sent.
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::Invalid`], and the refusals of an upload that is not open.
-    pub async fn record(&self, owner: &Owner, id: Uuid, reports: Vec<PartReport>) -> Result<Snapshot, Error> {
-        let upload = self.open_upload(owner, id).await?;
+    pub async fn record(&self, whose: &Whose, id: Uuid, reports: Vec<PartReport>) -> Result<Snapshot, Error> {
+        let upload = self.open_upload(whose, id).await?;
         self.record_in(&upload, reports).await?;
-        let upload = self.keep_alive(upload, None).await?;
+        let upload = self.keep_alive(upload, None, None).await?;
         self.snapshot(upload).await
     }
 
@@ -38,10 +38,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// As [`Coordinator::record`].
-    pub async fn record_one(&self, owner: &Owner, id: Uuid, report: PartReport) -> Result<(Upload, Part), Error> {
-        let upload = self.open_upload(owner, id).await?;
+    pub async fn record_one(&self, whose: &Whose, id: Uuid, report: PartReport) -> Result<(Upload, Part), Error> {
+        let upload = self.open_upload(whose, id).await?;
         let mut recorded = self.record_in(&upload, vec![report]).await?;
-        let upload = self.keep_alive(upload, None).await?;
+        let upload = self.keep_alive(upload, None, None).await?;
         match recorded.pop() {
             Some(part) => Ok((upload, part)),
             None => Err(Error::UploadNotFound),
@@ -88,10 +88,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// The refusals of an upload that is not open, and S3's own.
-    pub async fn sync(&self, owner: &Owner, id: Uuid) -> Result<Snapshot, Error> {
-        let upload = self.open_upload(owner, id).await?;
+    pub async fn sync(&self, whose: &Whose, id: Uuid) -> Result<Snapshot, Error> {
+        let upload = self.open_upload(whose, id).await?;
         self.sync_in(&upload).await?;
-        let upload = self.keep_alive(upload, None).await?;
+        let upload = self.keep_alive(upload, None, None).await?;
         self.snapshot_with_missing(upload).await
     }
 
@@ -101,7 +101,7 @@ impl Coordinator {
             return Ok(true);
         };
         let listed_from = self.0.store.now().await?;
-        let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
+        let listed = match self.bucket(upload).list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,
             Err(bucket::Error::NotFound { code }) => {
                 // S3 has dropped it, or has completed it: a completion finds out which. Until then nothing is forgotten.
@@ -180,6 +180,8 @@ mod tests {
             auto_complete: false,
             checksum: None,
             fingerprint: None,
+            visibility: crate::upload::Visibility::Private,
+            reserved: 0,
             bucket: "b".into(),
             key: "k".into(),
             s3_upload_id: Some("u".into()),

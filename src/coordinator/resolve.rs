@@ -42,7 +42,7 @@ impl Coordinator {
                 Err(error) => self.moved_or(Err(error)),
             };
         }
-        match self.0.bucket.head(&upload).await {
+        match self.bucket(&upload).head(&upload).await {
             Ok(Some(found)) if found.is_of(&upload) => {
                 if let Verdict::Proved { verified } = self.judge(&upload, &target, &found) {
                     boundary!("go-on-proved");
@@ -57,7 +57,7 @@ impl Coordinator {
 
     /// S3 said yes: look whether it is so.
     pub(super) async fn prove(&self, lease: Lease, target: Target) -> Result<Upload, Error> {
-        match self.0.bucket.head(lease.upload()).await {
+        match self.bucket(lease.upload()).head(lease.upload()).await {
             Ok(Some(found)) => self.conclude(lease, &target, found).await,
             Ok(None) => self.leave_unclear(lease, "S3 completed an upload, but has no object").await,
             Err(error) => self.leave_unclear(lease, &error.to_string()).await,
@@ -73,7 +73,7 @@ impl Coordinator {
         refused: Option<bucket::Error>,
     ) -> Result<Upload, Error> {
         let upload = lease.upload();
-        let found = match self.0.bucket.head(upload).await {
+        let found = match self.bucket(upload).head(upload).await {
             Ok(found) => found,
             Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
         };
@@ -94,7 +94,7 @@ impl Coordinator {
         }
         let is_open = match &upload.s3_upload_id {
             // An empty object is put, not completed: putting it again is safe.
-            Some(s3_upload_id) if target.size > 0 => match self.0.bucket.list_parts(upload, s3_upload_id).await {
+            Some(s3_upload_id) if target.size > 0 => match self.bucket(upload).list_parts(upload, s3_upload_id).await {
                 Ok(_) => true,
                 Err(bucket::Error::NotFound { .. }) => false,
                 Err(error) => return self.leave_unclear(lease, &error.to_string()).await,
@@ -118,7 +118,7 @@ impl Coordinator {
                 None => Box::pin(self.send(lease, target)).await,
             };
         }
-        match self.0.bucket.head(upload).await {
+        match self.bucket(upload).head(upload).await {
             Ok(Some(found)) => self.conclude(lease, &target, found).await,
             Ok(None) => self.fail(lease, Failure::UploadVanished).await,
             Err(error) => self.leave_unclear(lease, &error.to_string()).await,
@@ -145,7 +145,7 @@ impl Coordinator {
         if found.size != target.size {
             return Verdict::Wrong;
         }
-        match (self.0.bucket.comparable(upload, target), &found.checksum) {
+        match (self.bucket(upload).comparable(upload, target), &found.checksum) {
             (Some(expected), Some(stored)) if stored.algorithm == Algorithm::Crc64Nvme => {
                 if expected.value == stored.value { Verdict::Proved { verified: true } } else { Verdict::Wrong }
             }
@@ -158,7 +158,7 @@ impl Coordinator {
         let upload = lease.upload();
         let Some(s3_upload_id) = &upload.s3_upload_id else { return Err(refused.into()) };
         let recorded = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
-        let listed = match self.0.bucket.list_parts(upload, s3_upload_id).await {
+        let listed = match self.bucket(upload).list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,
             Err(_) => return self.leave_unclear(lease, &refused.to_string()).await,
         };

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Coordinator, Error};
-use crate::upload::{Algorithm, Invalid, MAX_PARTS, Owner, PartSet, Slice, Upload};
+use crate::upload::{Algorithm, Invalid, MAX_PARTS, PartSet, Slice, Upload, Whose};
 
 /// The parts to sign.
 #[derive(Debug, Clone)]
@@ -60,12 +60,12 @@ impl Coordinator {
     /// [`Error::Invalid`], and the refusals of an upload that is not open.
     pub async fn sign(
         &self,
-        owner: &Owner,
+        whose: &Whose,
         id: Uuid,
         parts: PartsRequest,
         ttl: Option<Duration>,
     ) -> Result<Vec<PartUrl>, Error> {
-        let upload = self.open_upload(owner, id).await?;
+        let upload = self.open_upload(whose, id).await?;
         Ok(self.sign_parts(upload, &parts, ttl).await?.1)
     }
 
@@ -81,15 +81,19 @@ impl Coordinator {
             return Ok((upload, Vec::new()));
         };
         // No URL outlives the upload's hard cap, which the database's clock tells; URLs are signed by ours.
-        let wanted = TimeDelta::from_std(ttl.unwrap_or(self.0.rules.part_url_ttl)).unwrap_or(TimeDelta::MAX);
+        let rules = self.0.rules.of(&upload);
+        let wanted = TimeDelta::from_std(rules.url_life(ttl, rules.part_url_ttl)?).unwrap_or(TimeDelta::MAX);
         let life = wanted.min(upload.hard_expires_at - upload.seen_at);
         if life < TimeDelta::seconds(1) {
             return Err(Error::Expired);
         }
         let urls_expire_at = upload.seen_at + life;
-        let upload = self.keep_alive(upload, Some(urls_expire_at)).await?;
+        let end = checked.iter().map(|part| part.slice.offset + part.slice.size).max();
+        let reserve = end.filter(|_| upload.plan.size().is_none());
+        let upload = self.keep_alive(upload, Some(urls_expire_at), reserve).await?;
         let now = self.0.clock.now();
-        let signer = self.0.bucket.signer(now, now + life, now).await?;
+        let bucket = self.bucket(&upload);
+        let signer = bucket.signer(now, now + life, now).await?;
         let (expires_at, sign) = (signer.expires_at(), signer.parts(&upload.key, &s3_upload_id));
         let expires_in_seconds = (expires_at - now).num_seconds();
         let urls = checked.into_iter().map(|Checked { number, slice, checksum }| {
@@ -98,6 +102,8 @@ impl Coordinator {
         });
         let urls = urls.collect();
         drop(sign);
+        drop(signer);
+        drop(bucket);
         Ok((upload, urls))
     }
 
@@ -130,7 +136,7 @@ impl Coordinator {
     ) -> Result<Checked<'a>, Error> {
         let planned = upload.plan.part(number)?;
         let slice = Slice { size: fit(upload, planned, size)?, ..planned };
-        let max_size = self.0.bucket.capabilities().max_object_size;
+        let max_size = self.0.rules.of(upload).max_size;
         if slice.offset + slice.size > max_size {
             return Err(Invalid::FileTooLarge { max_size }.into());
         }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{Coordinator, Error};
+use super::{Coordinator, Error, Place};
 use crate::bucket::{Marker, OpenUpload};
 use crate::upload::State;
-use crate::upload::names::id_in_key;
 
 /// An open upload at S3 that no upload of the ledger answers for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stranger {
+    /// Where it is.
+    pub bucket: String,
     /// What S3 says of it.
     pub open: OpenUpload,
     /// What it is to us.
@@ -41,17 +42,22 @@ impl fmt::Display for Kind {
 }
 
 impl Coordinator {
-    /// A page of the strangers among the uploads that are open under our prefix, and where the next one begins.
+    /// Where our objects are: no place lies within another.
+    pub fn places(&self) -> &[Place] {
+        &self.0.rules.places
+    }
+
+    /// A page of the strangers among the uploads that are open at one of our places, and where the next one begins.
     ///
     /// # Errors
     /// When S3 or the ledger does not answer.
-    pub async fn strangers(&self, from: Marker) -> Result<(Vec<Stranger>, Option<Marker>), Error> {
-        let prefix = &self.0.rules.prefix;
-        let (page, next) = self.0.bucket.open_uploads_under(prefix, from).await?;
-        let ids: Vec<_> = page.iter().filter_map(|open| id_in_key(prefix, &open.key)).collect();
+    pub async fn strangers(&self, place: &Place, from: Marker) -> Result<(Vec<Stranger>, Option<Marker>), Error> {
+        let (page, next) = self.bucket_named(&place.bucket).open_uploads_under(&place.prefix, from).await?;
+        let id_in = |key: &str| self.0.rules.id_in(&place.bucket, key);
+        let ids: Vec<_> = page.iter().filter_map(|open| id_in(&open.key)).collect();
         let known = self.0.store.known(&ids).await.map_err(Error::Store)?;
         let strangers = page.into_iter().filter_map(|open| {
-            let kind = match id_in_key(prefix, &open.key).map(|id| known.get(&id)) {
+            let kind = match id_in(&open.key).map(|id| known.get(&id)) {
                 None => Kind::Foreign,
                 Some(None) => Kind::Unknown,
                 Some(Some(known)) => match known.state {
@@ -63,7 +69,7 @@ impl Coordinator {
                     _ => Kind::Stray,
                 },
             };
-            Some(Stranger { open, kind })
+            Some(Stranger { bucket: place.bucket.clone(), open, kind })
         });
         Ok((strangers.collect(), next))
     }
@@ -73,11 +79,14 @@ impl Coordinator {
     /// # Errors
     /// When S3 or the ledger does not answer.
     pub async fn count_strangers(&self) -> Result<usize, Error> {
-        let (mut count, mut from) = (0, Some(Marker::default()));
-        while let Some(marker) = from {
-            let (page, next) = self.strangers(marker).await?;
-            count += page.len();
-            from = next;
+        let mut count = 0;
+        for place in self.places() {
+            let mut from = Some(Marker::default());
+            while let Some(marker) = from {
+                let (page, next) = self.strangers(place, marker).await?;
+                count += page.len();
+                from = next;
+            }
         }
         Ok(count)
     }
@@ -94,7 +103,7 @@ impl Coordinator {
             .and_then(|at| at.checked_add_signed(grace))
             .is_some_and(|at| at <= self.0.clock.now());
         if old {
-            self.0.bucket.abort_open(&stranger.open).await?;
+            self.bucket_named(&stranger.bucket).abort_open(&stranger.open).await?;
         }
         Ok(old)
     }

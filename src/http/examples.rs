@@ -20,6 +20,11 @@ pub(super) fn examples(operation: &str) -> (Option<Value>, Option<(&'static str,
     });
     let part = json!({ "partNumber": 41, "etag": etag, "size": 8_388_608, "recordedAt": "2026-11-22T04:31:00.000Z" });
     let url = "https://media.s3.eu-central-1.amazonaws.com/uploads/01998f4e/holiday.mov?X-Amz-Signature=0f3c";
+    let mut file = json!({
+        "id": id, "filename": "holiday.mov", "contentType": "video/quicktime", "size": 734_003_200,
+        "etag": "\"d41d8cd98f00b204e9800998ecf8427e-88\"", "owner": "local", "visibility": "private",
+        "createdAt": "2026-11-22T04:25:00.000Z", "sharedWith": [],
+    });
     match operation {
         "createUpload" => {
             let request = json!({
@@ -55,13 +60,15 @@ pub(super) fn examples(operation: &str) -> (Option<Value>, Option<(&'static str,
         }
         "recordPart" => (Some(json!({ "etag": etag })), Some(("200", part))),
         "listParts" => (None, Some(("200", json!({ "items": [part], "nextCursor": "NDE" })))),
-        "getFile" => {
-            let file = json!({
-                "id": id, "filename": "holiday.mov", "contentType": "video/quicktime", "size": 734_003_200,
-                "etag": "\"d41d8cd98f00b204e9800998ecf8427e-88\"", "owner": "local", "visibility": "private",
-                "createdAt": "2026-11-22T04:25:00.000Z", "sharedWith": [],
-            });
-            (None, Some(("200", file)))
+        "getFile" => (None, Some(("200", file))),
+        "listFiles" => {
+            file["downloadUrl"] = json!({ "url": url, "expiresAt": "2026-11-22T04:41:00Z" });
+            (None, Some(("200", json!({ "items": [file] }))))
+        }
+        "getDownloadUrls" => {
+            let missing = "01998f4e-7a10-7cc3-98c4-dc0c0c073990";
+            let link = json!({ "id": id, "url": url, "expiresAt": "2026-11-22T04:41:00Z" });
+            (Some(json!({ "ids": [id, missing] })), Some(("200", json!({ "items": [link], "missing": [missing] }))))
         }
         "getDownloadUrl" => (None, Some(("200", json!({ "url": url, "expiresAt": "2026-11-22T04:41:00Z" })))),
         _ => (None, None),

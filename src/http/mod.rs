@@ -2,11 +2,13 @@
 
 mod examples;
 mod files;
+mod guard;
 mod origin;
 mod payload;
 mod problem;
 mod serve;
 mod spec;
+mod stream;
 mod uploads;
 mod web;
 mod wire;
@@ -23,13 +25,14 @@ use poem_openapi::OpenApiService;
 use tracing::Instrument;
 use uuid::Uuid;
 
+pub use guard::Guard;
 pub use origin::Origins;
-pub use serve::serve;
+pub use serve::{serve, serve_metrics};
 pub use spec::document;
 
 use crate::coordinator::{Coordinator, Error};
 use crate::telemetry::Metrics;
-use crate::upload::{Owner, State};
+use crate::upload::State;
 use files::FilesApi;
 use problem::{Code, Problem};
 use uploads::UploadsApi;
@@ -39,8 +42,10 @@ use uploads::UploadsApi;
 pub struct Site {
     /// Does what the operations ask for.
     pub coordinator: Coordinator,
-    /// Who may call.
+    /// Who may call: which pages,
     pub origins: Origins,
+    /// and which callers.
+    pub guard: Guard,
     /// Whether `/` serves the demo.
     pub demo: bool,
     /// `scheme://host[:port]` of the bucket, the other origin that the demo talks to.
@@ -51,11 +56,6 @@ pub struct Site {
     pub draining: Arc<AtomicBool>,
 }
 
-/// Nobody is asked who they are yet: everything is this one owner's.
-fn caller() -> Owner {
-    Owner("local".to_owned())
-}
-
 /// Every route of the service, each answer with a request id, each error a problem document.
 pub fn routes(site: Site) -> impl Endpoint<Output = Response> {
     let document = spec::document();
@@ -63,22 +63,32 @@ pub fn routes(site: Site) -> impl Endpoint<Output = Response> {
     let text: &'static str = document.to_string().leak();
     let api = OpenApiService::new((UploadsApi, FilesApi), "Partita", env!("CARGO_PKG_VERSION"));
     let (coordinator, draining) = (site.coordinator.clone(), site.draining);
-    let (counted, metrics) = (site.coordinator.clone(), site.metrics);
     let mut routes = Route::new()
         .nest_no_strip("/v1", api.data(site.coordinator.clone()))
         .at("/livez", get(poem::endpoint::make_sync(|_| json("{\"status\":\"alive\"}"))))
         .at("/readyz", get(poem::endpoint::make(move |_| ready(coordinator.clone(), draining.clone()))))
-        .at("/metrics", get(poem::endpoint::make(move |_| show_metrics(counted.clone(), metrics.clone()))))
         .at("/openapi.json", get(poem::endpoint::make_sync(move |_| json(text))))
         .nest("/docs", web::docs());
     if site.demo {
         routes = web::with_demo(routes, &site.storage_origin);
     }
-    let origins = site.origins;
+    if !site.guard.is_closed() {
+        routes = routes.at("/metrics", metrics_endpoint(site.coordinator.clone(), site.metrics));
+    }
+    let (origins, guard) = (site.origins, site.guard);
     routes.catch_all_error(to_response).around(move |endpoint, request| {
-        let (origins, methods) = (origins.clone(), methods.clone());
-        async move { Ok(pass(&*endpoint, request, &origins, &methods).await) }
+        let (origins, guard, methods) = (origins.clone(), guard.clone(), methods.clone());
+        async move { Ok(pass(&*endpoint, request, &origins, &guard, &methods).await) }
     })
+}
+
+/// `/metrics` alone, for a listener of its own.
+pub(super) fn metrics_route(coordinator: Coordinator, metrics: Metrics) -> impl Endpoint<Output = Response> {
+    Route::new().at("/metrics", metrics_endpoint(coordinator, metrics)).catch_all_error(to_response)
+}
+
+fn metrics_endpoint(coordinator: Coordinator, metrics: Metrics) -> poem::RouteMethod {
+    get(poem::endpoint::make(move |_| show_metrics(coordinator.clone(), metrics.clone())))
 }
 
 /// A problem of our own goes out as it is; what the framework made of a request becomes one.
@@ -89,8 +99,9 @@ async fn to_response(error: poem::Error) -> Response {
 /// What every request passes.
 async fn pass(
     endpoint: &impl Endpoint<Output = Response>,
-    request: Request,
+    mut request: Request,
     origins: &Origins,
+    guard: &Guard,
     methods: &spec::Methods,
 ) -> Response {
     let (began, request_id) = (Instant::now(), request_id(&request));
@@ -99,17 +110,33 @@ async fn pass(
         Ok(cors) => cors,
         Err(problem) => return finish(problem.into_response(), &request_id, &method, &path, methods),
     };
+    let operation = methods.operation(&method, &path);
+    let mut standing = None;
     let response = if let Some(preflight) = cors.as_ref().and_then(|cors| cors.preflight(&request)) {
         preflight
-    } else if path.starts_with("/v1/") && !path.ends_with("/download") && !accepts_json(&request) {
-        Problem::new(Code::NotAcceptable, "answers are application/json and application/problem+json").into_response()
     } else if percent_decode_str(&path).decode_utf8().is_err() {
         unreadable(&path).into_response()
     } else {
         // What is logged on the way, here and in tasks that go on without us, tells of which request.
         let span = tracing::info_span!("request", request_id, %method, path);
+        let work = async {
+            if let Some(operation) = &operation {
+                match guard.admit(&request, operation).await {
+                    Ok(admitted) => {
+                        standing = admitted.standing;
+                        request.extensions_mut().insert(admitted.caller);
+                    }
+                    Err(problem) => return problem.into_response(),
+                }
+                if !matches!(operation.as_str(), "downloadFile" | "streamFile") && !accepts_json(&request) {
+                    let detail = "answers are application/json and application/problem+json";
+                    return Problem::new(Code::NotAcceptable, detail).into_response();
+                }
+            }
+            endpoint.get_response(request).await
+        };
         // A panic is a fault of ours, and one request's alone.
-        match std::panic::AssertUnwindSafe(endpoint.get_response(request).instrument(span)).catch_unwind().await {
+        match std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
                 tracing::error!(request_id, "an operation panicked");
@@ -118,7 +145,10 @@ async fn pass(
         }
     };
     let mut response = finish(response, &request_id, &method, &path, methods);
-    let operation = methods.operation(&method, &path);
+    if let Some(standing) = standing {
+        guard::tell(standing, response.headers_mut());
+    }
+    let operation = operation.unwrap_or_else(|| "other".to_owned());
     let status = response.status().as_str().to_owned();
     metrics::counter!("partita_http_requests_total", "operation" => operation.clone(), "status" => status).increment(1);
     metrics::histogram!("partita_http_request_seconds", "operation" => operation).record(began.elapsed());
@@ -146,7 +176,7 @@ fn finish(mut response: Response, request_id: &str, method: &Method, path: &str,
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if path.starts_with("/v1/") {
+    if path.starts_with("/v1/") && !headers.contains_key(header::CACHE_CONTROL) {
         // Answers hold presigned URLs, or change at any moment.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -18,12 +18,18 @@ pub struct Origins(Arc<Allowed>);
 struct Allowed {
     origins: Vec<String>,
     hosts: Vec<String>,
+    /// With auth a name that leads here is no danger: a page has no credential that a browser would send by itself.
+    any_host: bool,
 }
 
 impl From<&Settings> for Origins {
     fn from(settings: &Settings) -> Self {
         let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Origins(Arc::new(Allowed { origins: lower(&settings.allowed_origins), hosts: lower(&settings.allowed_hosts) }))
+        Origins(Arc::new(Allowed {
+            origins: lower(&settings.allowed_origins),
+            hosts: lower(&settings.allowed_hosts),
+            any_host: !settings.is_without_auth(),
+        }))
     }
 }
 
@@ -63,7 +69,8 @@ impl Origins {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
         };
-        name == "localhost"
+        self.0.any_host
+            || name == "localhost"
             || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
             || name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
             || self.0.hosts.iter().any(|allowed| allowed == name)

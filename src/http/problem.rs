@@ -1,11 +1,12 @@
 //! Every error as `application/problem+json` (RFC 9457): the one table from causes to codes and statuses.
 
 use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderValue, StatusCode};
 use poem::{IntoResponse, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError};
 use serde_json::{Map, Value, json};
 
+use crate::access::Standing;
 use crate::coordinator::Error;
 use crate::upload::{Invalid, State};
 use crate::{bucket, store};
@@ -43,6 +44,10 @@ codes! {
     UnknownField "unknown-field" 400 "The request has a field that does not exist",
     InvalidCursor "invalid-cursor" 400 "The cursor is not one that this service gave",
     InvalidIdempotencyKey "invalid-idempotency-key" 400 "An idempotency key is 1 to 255 visible ASCII characters",
+    Unauthenticated "unauthenticated" 401 "Nobody said who is calling",
+    InvalidToken "invalid-token" 401 "The key or token is not good",
+    InsufficientScope "insufficient-scope" 403 "The key or token is not for this",
+    OwnerOnly "owner-only" 403 "Only the file's owner may do this",
     ForbiddenOrigin "forbidden-origin" 403 "This origin or host may not call the service",
     UploadNotFound "upload-not-found" 404 "There is no such upload",
     FileNotFound "file-not-found" 404 "There is no such file",
@@ -57,6 +62,8 @@ codes! {
     KeyExists "key-exists" 409 "Another object stands at the key",
     NotCompleted "not-completed" 409 "The upload is not completed yet",
     IdempotencyInProgress "idempotency-in-progress" 409 "A request with this idempotency key is at work",
+    QuotaOpenUploads "quota-open-uploads" 409 "The owner has as many open uploads as it may",
+    QuotaBytes "quota-bytes" 409 "The owner would hold more bytes than it may",
     UploadExpired "upload-expired" 410 "The upload has expired",
     UploadAborted "upload-aborted" 410 "The upload was aborted",
     UploadFailed "upload-failed" 410 "The upload failed",
@@ -64,6 +71,7 @@ codes! {
     FileTooLarge "file-too-large" 413 "The file is too large",
     BodyTooLarge "body-too-large" 413 "The request body is too large",
     UnsupportedMediaType "unsupported-media-type" 415 "Request bodies are application/json",
+    RangeNotSatisfiable "range-not-satisfiable" 416 "The file has no such bytes",
     InvalidFilename "invalid-filename" 422 "Not a file name",
     InvalidContentType "invalid-content-type" 422 "Not a content type",
     InvalidSize "invalid-size" 422 "Not a size",
@@ -74,14 +82,17 @@ codes! {
     ChecksumRequired "checksum-required" 422 "The upload has part checksums",
     InvalidMetadata "invalid-metadata" 422 "Not metadata",
     InvalidFingerprint "invalid-fingerprint" 422 "Not a fingerprint of this file",
+    ContentTypeNotAllowed "content-type-not-allowed" 422 "Files of this type may not be uploaded",
     BatchTooLarge "batch-too-large" 422 "Too many parts in one call",
     IdempotencyKeyReused "idempotency-key-reused" 422 "The idempotency key was used for another request",
     SizeMismatch "size-mismatch" 422 "The size does not fit the plan",
     ChecksumMismatch "checksum-mismatch" 422 "The stored bytes do not have the checksum that was given",
+    RateLimited "rate-limited" 429 "Too many requests",
     Internal "internal" 500 "The service failed",
     StorageRefused "storage-refused" 502 "The storage refused",
     StorageUnavailable "storage-unavailable" 503 "The storage is unavailable",
     DatabaseUnavailable "database-unavailable" 503 "The database is unavailable",
+    AuthUnavailable "auth-unavailable" 503 "Tokens cannot be checked now",
     Overloaded "overloaded" 503 "The service is overloaded",
 }
 
@@ -91,12 +102,12 @@ pub(super) struct Problem {
     code: Code,
     detail: String,
     members: Map<String, Value>,
-    retry_after: Option<u32>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), members: Map::new(), retry_after: None }
+        Problem { code, detail: detail.into(), members: Map::new(), headers: Vec::new() }
     }
 
     /// `400 invalid-request` that names the field.
@@ -110,9 +121,24 @@ impl Problem {
         self
     }
 
-    pub(super) fn retry_after(mut self, seconds: u32) -> Problem {
-        self.retry_after = Some(seconds);
+    pub(super) fn header(mut self, name: &'static str, value: String) -> Problem {
+        self.headers.push((name, value));
         self
+    }
+
+    pub(super) fn retry_after(self, seconds: u32) -> Problem {
+        self.header("retry-after", seconds.to_string())
+    }
+
+    /// How a credential would have to be given (RFC 6750).
+    pub(super) fn challenge(self, value: &str) -> Problem {
+        self.header("www-authenticate", value.to_owned())
+    }
+
+    /// How the caller stands with its requests.
+    pub(super) fn standing(self, standing: Standing) -> Problem {
+        let (policy, limit) = standing.headers();
+        self.header("ratelimit-policy", policy).header("ratelimit", limit)
     }
 
     /// The body, once the request's id is known.
@@ -170,8 +196,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        for (name, value) in &self.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(*name, value);
+            }
         }
         response.extensions_mut().insert(self);
         response
@@ -200,6 +228,9 @@ impl From<Error> for Problem {
             Error::Invalid(invalid) => invalid.into(),
             Error::UploadNotFound => Problem::new(Code::UploadNotFound, detail),
             Error::FileNotFound => Problem::new(Code::FileNotFound, detail),
+            Error::QuotaOpenUploads => Problem::new(Code::QuotaOpenUploads, detail),
+            Error::QuotaBytes => Problem::new(Code::QuotaBytes, detail),
+            Error::OwnerOnly => Problem::new(Code::OwnerOnly, detail),
             Error::PresetNotFound => Problem::new(Code::PresetNotFound, detail),
             Error::NotOpen(state) => {
                 let pause = if state == State::Completing { 2 } else { 1 };
@@ -245,6 +276,7 @@ impl From<Invalid> for Problem {
         match invalid {
             Invalid::Filename(_) => Problem::new(Code::InvalidFilename, detail),
             Invalid::ContentType(_) => Problem::new(Code::InvalidContentType, detail),
+            Invalid::ContentTypeNotAllowed => Problem::new(Code::ContentTypeNotAllowed, detail),
             Invalid::Size(_) => Problem::new(Code::InvalidSize, detail),
             Invalid::FileTooLarge { max_size } => Problem::new(Code::FileTooLarge, detail).with("maxSize", max_size),
             Invalid::PartSize(_) => Problem::new(Code::InvalidPartSize, detail),

@@ -9,7 +9,9 @@ use poem::listener::{Acceptor, TcpAcceptor};
 use poem::web::{LocalAddr, RemoteAddr};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Site, routes};
+use super::{Site, metrics_route, routes};
+use crate::coordinator::Coordinator;
+use crate::telemetry::Metrics;
 
 /// How long requests in flight are given when the service stops.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -44,4 +46,18 @@ impl Acceptor for NoDelay {
         accepted.0.set_nodelay(true)?;
         Ok(accepted)
     }
+}
+
+/// `/metrics` alone, on a listener of its own.
+///
+/// # Errors
+/// When the listener fails, at once or later.
+pub fn serve_metrics(
+    listener: TcpListener,
+    coordinator: Coordinator,
+    metrics: Metrics,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<impl Future<Output = io::Result<()>>> {
+    let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?).idle_timeout(IDLE);
+    Ok(server.run_with_graceful_shutdown(metrics_route(coordinator, metrics), shutdown, Some(DRAIN)))
 }

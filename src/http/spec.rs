@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::examples::examples;
 use super::files::FilesApi;
+use super::guard::scope_of;
 use super::problem::Code;
 use super::uploads::UploadsApi;
 use crate::upload::{Algorithm, State};
@@ -20,7 +21,7 @@ pub(super) enum Tag {
     Uploads,
     /// Sign, record and list the parts of an upload
     Parts,
-    /// Have completed uploads again
+    /// Have completed uploads again, share and delete them
     Files,
 }
 
@@ -71,6 +72,9 @@ fn complete(operation: &mut Value) {
             response["description"] = json!(format!("{described}{separator}`{}`", code.name()));
         }
     }
+    let scope = scope_of(&id);
+    let described = operation["description"].as_str().unwrap_or_default().to_owned();
+    operation["description"] = json!(format!("{described}\n\nNeeds the scope `{scope}`.").trim_start());
     let (request, response) = examples(&id);
     if let Some(example) = request {
         operation["requestBody"]["content"]["application/json"]["example"] = example;
@@ -86,6 +90,9 @@ fn complete(operation: &mut Value) {
             "ttlSeconds" => json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 604_800 }),
             "state" => json!({ "type": "string", "enum": State::ALL.map(State::name) }),
             "disposition" => json!({ "type": "string", "enum": ["attachment", "inline"] }),
+            "owner" | "subject" => json!({ "type": "string", "minLength": 1, "maxLength": 255 }),
+            "Range" => json!({ "type": "string", "example": "bytes=0-1023" }),
+            "If-None-Match" => json!({ "type": "string", "example": "\"9bb58f26192e4ba00f01e2e7b136bbd8\"" }),
             "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
             _ => continue,
         };
@@ -108,7 +115,19 @@ fn camel_case(name: &str) -> String {
 /// The codes that an operation can answer with.
 fn problems(operation: &str) -> Vec<Code> {
     use Code::*;
-    const ANY: &[Code] = &[ForbiddenOrigin, NotAcceptable, Internal, DatabaseUnavailable];
+    const ANY: &[Code] = &[
+        Unauthenticated,
+        InvalidToken,
+        InsufficientScope,
+        ForbiddenOrigin,
+        NotAcceptable,
+        RateLimited,
+        Internal,
+        DatabaseUnavailable,
+        AuthUnavailable,
+    ];
+    const LINK: &[Code] = &[InvalidRequest, StorageUnavailable];
+    const FILE: &[Code] = &[FileNotFound, NotCompleted];
     const S3: &[Code] = &[StorageRefused, StorageUnavailable];
     const BODY: &[Code] = &[MalformedJson, InvalidRequest, UnknownField, BodyTooLarge, UnsupportedMediaType];
     const LIST: &[Code] = &[InvalidRequest, InvalidCursor];
@@ -122,7 +141,7 @@ fn problems(operation: &str) -> Vec<Code> {
             BODY,
             &[InvalidIdempotencyKey, PresetNotFound, IdempotencyInProgress, IdempotencyKeyReused, FileTooLarge],
             &[InvalidFilename, InvalidContentType, InvalidSize, InvalidPartSize, InvalidChecksum, InvalidMetadata],
-            &[InvalidFingerprint, UploadAborted, UploadExpired],
+            &[InvalidFingerprint, UploadAborted, UploadExpired, ContentTypeNotAllowed, QuotaOpenUploads, QuotaBytes],
         ],
         "listUploads" => &[ANY, LIST],
         "getUpload" => &[ANY, &[UploadNotFound]],
@@ -141,19 +160,34 @@ fn problems(operation: &str) -> Vec<Code> {
             S3,
             BODY,
             NEEDS_OPEN,
-            &[InvalidPartNumber, SizeMismatch, InvalidChecksum, ChecksumRequired, BatchTooLarge, FileTooLarge],
+            &[
+                InvalidPartNumber,
+                SizeMismatch,
+                InvalidChecksum,
+                ChecksumRequired,
+                BatchTooLarge,
+                FileTooLarge,
+                QuotaBytes,
+            ],
         ],
         "recordParts" => &[ANY, BODY, NEEDS_OPEN, REPORT, &[BatchTooLarge]],
         "recordPart" => &[ANY, BODY, NEEDS_OPEN, REPORT],
         "listParts" => &[ANY, LIST, &[UploadNotFound]],
         "syncParts" => &[ANY, S3, NEEDS_OPEN],
-        "getFile" => &[ANY, &[FileNotFound, NotCompleted]],
-        "getDownloadUrl" => &[ANY, &[InvalidRequest, FileNotFound, NotCompleted, StorageUnavailable]],
-        "downloadFile" => &[ANY, &[FileNotFound, NotCompleted, StorageUnavailable]],
+        "listFiles" => &[ANY, LIST, LINK],
+        "getFile" => &[ANY, FILE],
+        "getDownloadUrl" => &[ANY, FILE, LINK],
+        "getDownloadUrls" => &[ANY, BODY, LINK],
+        "downloadFile" => &[ANY, FILE, &[StorageUnavailable]],
+        "streamFile" => &[ANY, FILE, S3, &[InvalidRequest, RangeNotSatisfiable]],
+        "deleteFile" => &[ANY, FILE, &[OwnerOnly]],
+        "shareFile" | "unshareFile" => &[ANY, FILE, &[OwnerOnly, InvalidRequest]],
         _ => &[],
     };
     let mut codes = of.concat();
-    if operation == "downloadFile" {
+    codes.sort_unstable();
+    codes.dedup();
+    if matches!(operation, "downloadFile" | "streamFile") {
         codes.retain(|code| *code != NotAcceptable);
     }
     codes
@@ -164,7 +198,7 @@ fn problem_response(status: u16) -> Value {
     // Some generators type only application/json; the bytes are the same.
     let content = json!({ "application/problem+json": { "schema": schema }, "application/json": { "schema": schema } });
     let mut response = json!({ "description": "", "content": content });
-    if matches!(status, 409 | 503) {
+    if matches!(status, 409 | 429 | 503) {
         let schema = json!({ "type": "integer", "format": "int32" });
         response["headers"] =
             json!({ "Retry-After": { "description": "Seconds to wait, where waiting helps", "schema": schema } });
@@ -241,6 +275,9 @@ fn bounds(schemas: &mut Value) {
         ("RecordPartsItem", "partNumber", json!({ "minimum": 1, "maximum": 10_000 })),
         ("CompleteUploadRequest", "parts", json!({ "maxItems": 10_000 })),
         ("CompleteUploadRequest", "size", json!({ "minimum": 0 })),
+        ("DownloadUrlsRequest", "ids", json!({ "minItems": 1, "maxItems": 1_000 })),
+        ("DownloadUrlsRequest", "ttlSeconds", json!({ "minimum": 1, "maximum": 604_800 })),
+        ("DownloadUrlsRequest", "disposition", json!({ "enum": ["attachment", "inline"] })),
     ];
     for (schema, property, bounds) in table {
         let property = &mut schemas[schema]["properties"][property];
@@ -317,11 +354,10 @@ impl Methods {
         self.entry(path).map_or("GET", |(_, methods, _)| methods)
     }
 
-    /// The operation of this method on this path; whatever is beside the API is one.
-    pub(super) fn operation(&self, method: &Method, path: &str) -> String {
-        let operations = self.entry(path).map(|(_, _, operations)| operations.as_slice()).unwrap_or_default();
-        let operation = operations.iter().find(|(known, _)| known == method.as_str());
-        operation.map_or("other", |(_, operation)| operation).to_owned()
+    /// The operation of the API that this method on this path is, if it is one.
+    pub(super) fn operation(&self, method: &Method, path: &str) -> Option<String> {
+        let (_, _, operations) = self.entry(path)?;
+        operations.iter().find(|(known, _)| known == method.as_str()).map(|(_, operation)| operation.clone())
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {

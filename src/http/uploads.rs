@@ -7,15 +7,15 @@ use poem_openapi::{ApiResponse, OpenApi};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::caller;
 use super::payload::{Answer, Body};
 use super::problem::{Code, Problem};
 use super::spec::Tag;
 use super::wire::{
     CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, PartPage, RecordPartRequest, RecordPartsRequest,
-    SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, cursor, id, limit, position,
+    SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, cursor, id, limit, listed_owner, position,
 };
-use crate::coordinator::{Completion, Coordinator};
+use crate::access::Caller;
+use crate::coordinator::{Completion, Coordinator, CreateRequest};
 use crate::store::{Filter, IdempotencyKey};
 use crate::upload::{State, check_fingerprint};
 
@@ -69,6 +69,7 @@ impl UploadsApi {
     async fn create_upload(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// Makes a repetition of this request the same request, for 24 hours: up to 255 visible ASCII characters
         #[oai(name = "Idempotency-Key")]
         _idempotency_key: Header<Option<String>>,
@@ -77,7 +78,8 @@ impl UploadsApi {
         body: Body<CreateUploadRequest>,
     ) -> poem::Result<CreateUploadAnswer> {
         let key = read_key(headers, &body.raw)?;
-        let creation = coordinator.create(caller(), body.value.try_into()?, key).await?;
+        let request = CreateRequest { bound_to: caller.presets.clone(), ..body.value.try_into()? };
+        let creation = coordinator.create(caller.owner.clone(), request, key).await?;
         let location = format!("/v1/uploads/{}", creation.snapshot.upload.id);
         let replayed = creation.replayed.then(|| "true".to_owned());
         Ok(CreateUploadAnswer::Created(Answer(creation.into()), location, replayed))
@@ -87,9 +89,11 @@ impl UploadsApi {
     ///
     /// The caller's uploads, newest first.
     #[oai(path = "/uploads", method = "get", operation_id = "listUploads", tag = "Tag::Uploads")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list_uploads(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// Only those in this state
         state: Query<Option<String>>,
         /// Only those with this fingerprint
@@ -98,7 +102,10 @@ impl UploadsApi {
         limit: Query<Option<i64>>,
         /// The `nextCursor` of the page before
         cursor: Query<Option<String>>,
+        /// Whose uploads; of others only for administrators
+        owner: Query<Option<String>>,
     ) -> poem::Result<Answer<UploadPage>> {
+        let owner = listed_owner(&caller, owner.0)?;
         let state = match state.0.as_deref() {
             None => None,
             Some(name) => Some(
@@ -112,7 +119,7 @@ impl UploadsApi {
         let filter = Filter { state, fingerprint: fingerprint.0 };
         let (limit, before) = (self::limit(limit.0)?, position::<Uuid>(cursor.0.as_deref())?);
         // One more than asked for tells whether there is a next page.
-        let mut found = coordinator.list(&caller(), filter, before, limit + 1).await?;
+        let mut found = coordinator.list(&owner, filter, before, limit + 1).await?;
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let last = found.last().filter(|_| more).map(|snapshot| snapshot.upload.id.to_string());
@@ -127,10 +134,11 @@ impl UploadsApi {
     async fn get_upload(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
     ) -> poem::Result<Answer<WireUpload>> {
-        Ok(Answer(coordinator.get(&caller(), id(&upload_id)).await?.into()))
+        Ok(Answer(coordinator.get(&caller.whose(), id(&upload_id)).await?.into()))
     }
 
     /// Abort an upload
@@ -140,10 +148,11 @@ impl UploadsApi {
     async fn abort_upload(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
     ) -> poem::Result<AbortUploadAnswer> {
-        coordinator.abort(&caller(), id(&upload_id)).await?;
+        coordinator.abort(&caller.whose(), id(&upload_id)).await?;
         Ok(AbortUploadAnswer::Aborted)
     }
 
@@ -160,11 +169,12 @@ impl UploadsApi {
     async fn complete_upload(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
         body: Body<CompleteUploadRequest>,
     ) -> poem::Result<CompleteUploadAnswer> {
-        Ok(match coordinator.complete(&caller(), id(&upload_id), body.value.into()).await? {
+        Ok(match coordinator.complete(&caller.whose(), id(&upload_id), body.value.into()).await? {
             Completion::Done(snapshot) => CompleteUploadAnswer::Completed(Answer(snapshot.into())),
             Completion::Running(snapshot) => CompleteUploadAnswer::Running(Answer(snapshot.into()), 2),
         })
@@ -177,12 +187,13 @@ impl UploadsApi {
     async fn sign_parts(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
         body: Body<SignPartsRequest>,
     ) -> poem::Result<Answer<SignPartsResponse>> {
         let (parts, ttl) = body.value.read()?;
-        let urls = coordinator.sign(&caller(), id(&upload_id), parts, ttl).await?;
+        let urls = coordinator.sign(&caller.whose(), id(&upload_id), parts, ttl).await?;
         Ok(Answer(SignPartsResponse { part_urls: urls.into_iter().map(Into::into).collect() }))
     }
 
@@ -193,12 +204,13 @@ impl UploadsApi {
     async fn record_parts(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
         body: Body<RecordPartsRequest>,
     ) -> poem::Result<Answer<WireUpload>> {
         let reports = body.value.read()?;
-        Ok(Answer(coordinator.record(&caller(), id(&upload_id), reports).await?.into()))
+        Ok(Answer(coordinator.record(&caller.whose(), id(&upload_id), reports).await?.into()))
     }
 
     /// Record a part
@@ -213,6 +225,7 @@ impl UploadsApi {
     async fn record_part(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
         /// The part, 1 to 10,000
@@ -220,7 +233,7 @@ impl UploadsApi {
         body: Body<RecordPartRequest>,
     ) -> poem::Result<Answer<WirePart>> {
         let report = body.value.read(&part_number)?;
-        let (upload, part) = coordinator.record_one(&caller(), id(&upload_id), report).await?;
+        let (upload, part) = coordinator.record_one(&caller.whose(), id(&upload_id), report).await?;
         Ok(Answer(WirePart::of(&upload, part)))
     }
 
@@ -231,6 +244,7 @@ impl UploadsApi {
     async fn list_parts(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
         /// The most items of the page; 100 when absent
@@ -239,7 +253,8 @@ impl UploadsApi {
         cursor: Query<Option<String>>,
     ) -> poem::Result<Answer<PartPage>> {
         let (limit, after) = (self::limit(limit.0)?, position::<i32>(cursor.0.as_deref())?);
-        let (upload, mut parts) = coordinator.parts(&caller(), id(&upload_id), after.unwrap_or(0), limit + 1).await?;
+        let (upload, mut parts) =
+            coordinator.parts(&caller.whose(), id(&upload_id), after.unwrap_or(0), limit + 1).await?;
         let more = parts.len() as u64 > limit;
         parts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let last = parts.last().filter(|_| more).map(|part| part.number.to_string());
@@ -255,10 +270,11 @@ impl UploadsApi {
     async fn sync_parts(
         &self,
         coordinator: Data<&Coordinator>,
+        caller: Data<&Caller>,
         /// The upload
         upload_id: Path<String>,
     ) -> poem::Result<Answer<WireUpload>> {
-        Ok(Answer(coordinator.sync(&caller(), id(&upload_id)).await?.into()))
+        Ok(Answer(coordinator.sync(&caller.whose(), id(&upload_id)).await?.into()))
     }
 }
 

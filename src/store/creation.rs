@@ -7,16 +7,17 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, EntityTrait, QueryFilter,
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
 };
 use uuid::Uuid;
 
-use super::entity::idempotency_key;
+use super::bounded::Bounded;
 use super::entity::upload::{ActiveModel, Column, Entity};
+use super::entity::{idempotency_key, usage};
 use super::row::Seen;
 use super::uploads::Lease;
 use super::{Error, Store, later, null};
-use crate::upload::{Algorithm, Checksum, Ending, Failure, Owner, Plan, State, Status, Upload};
+use crate::upload::{Algorithm, Checksum, Ending, Failure, Owner, Plan, State, Status, Upload, Visibility};
 
 /// How long an idempotency key is kept.
 const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,15 +48,30 @@ pub struct NewUpload {
     /// See [`Upload`].
     pub fingerprint: Option<String>,
     /// See [`Upload`].
+    pub visibility: Visibility,
+    /// See [`Upload`].
     pub bucket: String,
     /// See [`Upload`].
     pub key: String,
+    /// Bytes of its owner's quota that it takes from the start.
+    pub reserved: i64,
     /// From now, without activity.
     pub idle_ttl: Duration,
     /// From now, whatever happens.
     pub max_ttl: Duration,
     /// How long its maker has to begin it at S3 before another may take over.
     pub lease: Duration,
+    /// What its owner may have, this one included.
+    pub quota: Quota,
+}
+
+/// The most that one owner may have; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Uploads that have not ended.
+    pub open_uploads: Option<i64>,
+    /// Bytes: of files, and declared or signed ones of uploads, until their abort is proved.
+    pub bytes: Option<i64>,
 }
 
 /// A client's promise that two requests are one.
@@ -87,9 +103,9 @@ impl Store {
     /// neither, and of two requests under one key only one makes an upload, on whatever replica.
     ///
     /// # Errors
-    /// Then nothing is written.
+    /// [`Error::TooManyUploads`] and [`Error::TooManyBytes`] among others; then nothing is written.
     pub async fn create(&self, new: NewUpload, key: Option<&IdempotencyKey>) -> Result<Created, Error> {
-        let (owner, lease, asked_at) = (new.owner.clone(), new.lease, Instant::now());
+        let (owner, lease, quota, asked_at) = (new.owner.clone(), new.lease, new.quota, Instant::now());
         let transaction = self.begin().await?;
         let now = self.now_in(&transaction).await?;
         let id = new.id;
@@ -117,8 +133,32 @@ impl Store {
                 return self.replay(&owner, key, lease).await;
             }
         }
+        self.check_quota(&transaction, &owner, quota).await?;
         transaction.commit().await?;
         Ok(Created::Fresh(Lease::new(self.by_id(id).await?, asked_at)))
+    }
+
+    /// Whether the owner is within its quota now. What it has is kept by the database with every change of its uploads, and
+    /// who has changed it in a transaction keeps others from changing it: so all replicas together never exceed a quota.
+    pub(super) async fn check_quota(
+        &self,
+        transaction: &Bounded<DatabaseTransaction>,
+        owner: &Owner,
+        quota: Quota,
+    ) -> Result<(), Error> {
+        if quota == Quota::default() {
+            return Ok(());
+        }
+        let Some(usage) = usage::Entity::find_by_id(owner.0.clone()).one(transaction).await? else {
+            return Ok(());
+        };
+        if quota.open_uploads.is_some_and(|most| usage.open_uploads > most) {
+            return Err(Error::TooManyUploads);
+        }
+        if quota.bytes.is_some_and(|most| usage.bytes > most) {
+            return Err(Error::TooManyBytes);
+        }
+        Ok(())
     }
 
     /// What an earlier request under this key has come to.
@@ -212,6 +252,8 @@ fn row(new: NewUpload, now: DateTime<Utc>) -> Result<ActiveModel, Error> {
         filename: Set(new.filename),
         content_type: Set(new.content_type),
         metadata: Set(metadata),
+        visibility: Set(new.visibility.name().to_owned()),
+        reserved: Set(new.reserved),
         size: Set(new.plan.size()),
         part_size: Set(new.plan.part_size()),
         part_checksum: Set(new.part_checksum.map(|algorithm| algorithm.name().to_owned())),

@@ -8,6 +8,8 @@
 mod bounded;
 mod creation;
 mod entity;
+mod files;
+mod keys;
 mod parts;
 mod row;
 mod sweep;
@@ -23,7 +25,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-pub use creation::{Created, IdempotencyKey, NewUpload};
+pub use creation::{Created, IdempotencyKey, NewUpload, Quota};
+pub use keys::ApiKey;
 pub use parts::Tally;
 pub use sweep::{Counts, Known};
 pub use uploads::{Filter, Lease, MAX_TRANSFER};
@@ -54,6 +57,12 @@ pub enum Error {
     /// The guard of the statement did not hold: the upload, as it is now, is elsewhere.
     #[error("the upload is {}", .0.status.state())]
     Moved(Box<Upload>),
+    /// The owner has as many open uploads as it may.
+    #[error("the owner has as many open uploads as it may")]
+    TooManyUploads,
+    /// The owner would hold more bytes than it may.
+    #[error("the owner would hold more bytes than it may")]
+    TooManyBytes,
     /// A row that contradicts itself; it is never acted upon.
     #[error("the row of upload {id} is inconsistent: {what}")]
     Inconsistent {

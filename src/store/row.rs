@@ -7,7 +7,7 @@ use super::Error;
 use super::entity::{part, upload};
 use crate::upload::{
     AbortReason, Algorithm, Checksum, ETag, Ending, Failure, LastProblem, Object, Owner, Part, PartSet, Plan, State,
-    Status, Target, Upload,
+    Status, Target, Upload, Visibility,
 };
 
 /// A moment, from milliseconds since 1970.
@@ -65,6 +65,11 @@ impl TryFrom<Seen> for Upload {
             auto_complete: row.auto_complete,
             checksum: row.checksum.map(crc64nvme),
             fingerprint: row.fingerprint,
+            visibility: match row.visibility.as_str() {
+                "public" => Visibility::Public,
+                _ => Visibility::Private,
+            },
+            reserved: row.reserved,
             bucket: row.bucket,
             key: row.object_key,
             s3_upload_id: row.s3_upload_id,

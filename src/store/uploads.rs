@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::entity::upload::{Column, Entity};
 use super::row::Seen;
-use super::{Error, Store, later, null, sooner};
-use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload};
+use super::{Error, Quota, Store, later, null, sooner};
+use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload, Whose};
 
 /// S3 judges a URL when a request begins: a transfer begun in time may land this long after its URL ended, and a creation
 /// that got no answer this long after it was sent.
@@ -59,12 +59,17 @@ impl Lease {
 }
 
 impl Store {
-    /// The upload of this id, if this owner has one.
+    /// The upload of this id, if it is one of theirs.
     ///
     /// # Errors
     /// [`Error::NotFound`], the same for another's as for none.
-    pub async fn find(&self, owner: &Owner, id: Uuid) -> Result<Upload, Error> {
-        self.seen(&self.read, Entity::find_by_id(id).filter(Column::Owner.eq(owner.0.as_str()))).await
+    pub async fn find(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
+        let select = Entity::find_by_id(id);
+        let select = match whose {
+            Whose::Of(owner) => select.filter(Column::Owner.eq(owner.0.as_str())),
+            Whose::Anyones => select,
+        };
+        self.seen(&self.read, select).await
     }
 
     /// The owner's uploads, newest first: at most `limit`, those before `before`.
@@ -95,14 +100,17 @@ impl Store {
     /// Moves the upload's end: to `idle_ttl` from now, and not before `urls_expire_at`, but never past its hard cap nor
     /// backwards. A URL that ends by `urls_expire_at` may be handed out once this has returned.
     ///
+    /// Of a stream it reserves `bytes`, within the owner's quota.
+    ///
     /// # Errors
-    /// [`Error::Moved`] unless it is open and not yet expired.
+    /// [`Error::Moved`] unless it is open and not yet expired; [`Error::TooManyBytes`].
     pub async fn touch(
         &self,
         owner: &Owner,
         id: Uuid,
         idle_ttl: Duration,
         urls_expire_at: Option<DateTime<Utc>>,
+        reserve: Option<(i64, Quota)>,
     ) -> Result<Upload, Error> {
         let mut expires_at = later(Expr::col(Column::ExpiresAt), self.in_expr(idle_ttl));
         let mut update = Entity::update_many();
@@ -120,7 +128,20 @@ impl Store {
             .col_expr(Column::UpdatedAt, self.now_expr())
             .filter(Column::Id.eq(id))
             .filter(self.is_alive(owner));
-        self.decide_for(owner, id, update).await
+        let Some((bytes, quota)) = reserve else {
+            return self.decide_for(owner, id, update).await;
+        };
+        let update = update.col_expr(Column::Reserved, later(Expr::col(Column::Reserved), Expr::value(bytes)));
+        let transaction = self.begin().await?;
+        let touched = update.exec_with_returning(&transaction).await?.pop();
+        if touched.is_some() {
+            self.check_quota(&transaction, owner, quota).await?;
+        }
+        transaction.commit().await?;
+        match touched {
+            Some(model) => Upload::try_from(Seen { seen_at: model.updated_at, model }),
+            None => Err(Error::Moved(Box::new(self.by_id(id).await?))),
+        }
     }
 
     /// Whether S3 may be asked about this upload: at most once in `pause`, over all replicas.
@@ -262,6 +283,7 @@ impl Store {
             .col_expr(Column::AbortReason, null())
             .col_expr(Column::Failure, null())
             .col_expr(Column::TargetSize, Expr::value(object.size))
+            .col_expr(Column::Reserved, Expr::value(object.size))
             .col_expr(Column::ObjectEtag, Expr::value(object.etag.as_str()))
             .col_expr(Column::ObjectVersionId, Expr::value(object.version_id.clone()))
             .col_expr(Column::ObjectChecksumAlgorithm, Expr::value(checksum.map(|checksum| checksum.algorithm.name())))

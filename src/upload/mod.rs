@@ -22,6 +22,35 @@ pub use ranges::{MalformedRanges, PartSet};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner(pub String);
 
+/// Whose uploads an operation may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// This owner's alone.
+    Of(Owner),
+    /// Every owner's: an administrator asks.
+    Anyones,
+}
+
+/// Who may have a file without a presigned URL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Visibility {
+    /// Nobody.
+    #[default]
+    Private,
+    /// Everybody, by its plain URL: the object has the ACL `public-read`.
+    Public,
+}
+
+impl Visibility {
+    /// The name in the database and on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Visibility::Private => "private",
+            Visibility::Public => "public",
+        }
+    }
+}
+
 /// One upload, as the ledger knows it.
 #[derive(Debug, Clone)]
 pub struct Upload {
@@ -47,6 +76,10 @@ pub struct Upload {
     pub checksum: Option<Checksum>,
     /// By which clients find it again.
     pub fingerprint: Option<String>,
+    /// Who may have its file without a presigned URL.
+    pub visibility: Visibility,
+    /// Bytes that count against its owner's quota.
+    pub reserved: i64,
     /// The bucket of its object.
     pub bucket: String,
     /// The key of its object.
@@ -242,6 +275,9 @@ pub enum Invalid {
     /// Not a media type.
     #[error("{0}")]
     ContentType(&'static str),
+    /// A media type that the preset does not allow.
+    #[error("files of this type may not be uploaded under this preset")]
+    ContentTypeNotAllowed,
     /// Not a size, or one that is missing.
     #[error("{0}")]
     Size(&'static str),

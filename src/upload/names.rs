@@ -1,5 +1,7 @@
 //! Names: of files, of their types, of their objects. Checked once, at the border.
 
+use chrono::NaiveDate;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Invalid;
@@ -79,18 +81,119 @@ pub fn may_be_inline(content_type: &str) -> bool {
     INLINE_TYPES.contains(&essence.as_str())
 }
 
-/// The key of an upload's object: `{prefix}{id}/{slug}`. The id makes it unique, so that no two uploads share a key
-/// (on some stores they would destroy each other); the slug is for people who look into the bucket.
-pub fn object_key(prefix: &str, id: Uuid, filename: &str) -> String {
-    format!("{prefix}{id}/{}", slug(filename))
+/// How the keys of objects are made, after their prefix: literals and placeholders. The id is always in it, so that no two
+/// uploads share a key: on some stores they would destroy each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyTemplate {
+    text: String,
+    /// Segments of the path; which of them holds the id.
+    segments: usize,
+    id_at: usize,
 }
 
-/// The id of the upload that a key of [`object_key`]'s form belongs to; `None` for any other key.
-pub fn id_in_key(prefix: &str, key: &str) -> Option<Uuid> {
-    let (id, name) = key.strip_prefix(prefix)?.split_once('/')?;
-    let parsed = Uuid::try_parse(id).ok()?;
-    // Other spellings of an id are not ours.
-    (parsed.to_string() == id && !name.is_empty() && !name.contains('/')).then_some(parsed)
+/// What a key is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyParts<'a> {
+    /// The upload's.
+    pub id: Uuid,
+    /// Whose it is.
+    pub owner: &'a str,
+    /// The file's name.
+    pub filename: &'a str,
+    /// When the upload began.
+    pub date: NaiveDate,
+}
+
+impl KeyTemplate {
+    /// Reads a template: path segments of letters, digits, `-`, `_`, `.` and placeholders.
+    ///
+    /// # Errors
+    /// Without `{id}`, or with a second one; with an unknown placeholder; with `{owner}` or `{name}` in the segment of `{id}`,
+    /// from which the id could not be read again.
+    pub fn new(text: &str) -> Result<KeyTemplate, &'static str> {
+        let segments: Vec<&str> = text.split('/').collect();
+        let mut id_at = None;
+        for (index, segment) in segments.iter().enumerate() {
+            let mut literal = (*segment).to_owned();
+            for placeholder in ["{id}", "{name}", "{ext}", "{owner}", "{date}"] {
+                literal = literal.replace(placeholder, "");
+            }
+            if literal.contains(['{', '}']) {
+                return Err("a key is made of {id}, {name}, {ext}, {owner} and {date}");
+            }
+            if !literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+                return Err("beside placeholders a key has letters, digits and - _ . / only");
+            }
+            if segment.is_empty() || matches!(*segment, "." | "..") {
+                return Err("a key has no empty segments, nor . or ..");
+            }
+            match segment.matches("{id}").count() {
+                0 => {}
+                1 if id_at.is_none() && !segment.contains("{owner}") && !segment.contains("{name}") => {
+                    id_at = Some(index);
+                }
+                _ => return Err("{id} stands once in a key, and not in one segment with {owner} or {name}"),
+            }
+        }
+        let id_at = id_at.ok_or("a key without {id} would be that of two uploads")?;
+        Ok(KeyTemplate { text: text.to_owned(), segments: segments.len(), id_at })
+    }
+
+    /// The key of an upload's object, after the prefix.
+    pub fn key(&self, parts: KeyParts<'_>) -> String {
+        let name = slug(parts.filename);
+        let extension = name.rfind('.').map_or("", |dot| &name[dot + 1..]);
+        self.text
+            .replace("{id}", &parts.id.to_string())
+            .replace("{date}", &parts.date.to_string())
+            .replace("{ext}", if extension.len() > 16 || extension.is_empty() { "bin" } else { extension })
+            .replace("{name}", &name)
+            .replace("{owner}", &owner_segment(parts.owner))
+    }
+
+    /// The id of the upload that a key of this form belongs to; `None` for any other key.
+    pub fn id_in(&self, key: &str) -> Option<Uuid> {
+        let segments: Vec<&str> = key.split('/').collect();
+        if segments.len() != self.segments || segments.iter().any(|segment| segment.is_empty()) {
+            return None;
+        }
+        let text = segments[self.id_at];
+        (0..text.len().checked_sub(ID_LENGTH)? + 1).find_map(|at| {
+            let candidate = text.get(at..at + ID_LENGTH)?;
+            let id = Uuid::try_parse(candidate).ok()?;
+            // Other spellings of an id are not ours.
+            (id.to_string() == candidate).then_some(id)
+        })
+    }
+}
+
+/// Of an id as text.
+const ID_LENGTH: usize = 36;
+
+impl Default for KeyTemplate {
+    fn default() -> Self {
+        KeyTemplate { text: "{id}/{name}".to_owned(), segments: 2, id_at: 0 }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for KeyTemplate {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        KeyTemplate::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An owner as a segment of a key: another owner's is always another one.
+fn owner_segment(owner: &str) -> String {
+    let mut segment = String::with_capacity(owner.len());
+    for (index, byte) in owner.bytes().enumerate() {
+        if byte.is_ascii_alphanumeric() || b"-_@".contains(&byte) || (byte == b'.' && index > 0) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("={byte:02X}"));
+        }
+    }
+    if segment.len() <= MAX_SLUG { segment } else { format!("=sha256-{}", hex::encode(Sha256::digest(owner))) }
 }
 
 /// An ASCII form of a file name, of at most 100 bytes, that keeps its extension.
@@ -280,7 +383,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_template_that_could_make_one_key_twice_is_refused() {
+        for good in ["{id}/{name}", "{id}", "{owner}/{date}/{id}.{ext}", "a-{id}/{owner}-{name}", "{date}-{id}"] {
+            assert!(KeyTemplate::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "{name}",
+            "{id}{id}",
+            "{id}/{id}",
+            "{owner}{id}",
+            "{id}-{name}",
+            "{id}/{x}",
+            "{id}/{",
+            "/{id}",
+            "{id}/",
+            "{id}//a",
+            "../{id}",
+            "./{id}",
+            "{id}/a b",
+            "{id}/ä",
+            "{ID}",
+        ] {
+            assert!(KeyTemplate::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(KeyTemplate::new("{id}/{name}"), Ok(KeyTemplate::default()));
+    }
+
+    #[test]
+    fn owners_never_share_a_segment() {
+        #[rustfmt::skip]
+        let table = [
+            ("alice", "alice"), ("a@b.example", "a@b.example"), ("..", "=2E."), ("a/b", "a=2Fb"), ("a=2Fb", "a=3D2Fb"), ("ä", "=C3=A4"),
+        ];
+        for (owner, segment) in table {
+            assert_eq!(owner_segment(owner), segment);
+        }
+        let long = "x".repeat(255);
+        assert!(owner_segment(&long).starts_with("=sha256-") && owner_segment(&long).len() < MAX_SLUG);
+    }
+
     proptest! {
+        #[test]
+        fn a_key_is_short_and_tells_its_upload(
+            owner in "\\PC{1,255}", filename in "\\PC{1,255}", random in any::<u128>(),
+            template in proptest::sample::select(vec!["{id}/{name}", "{owner}/{date}/{id}.{ext}", "x-{id}", "{owner}/{id}/{owner}/{name}"]),
+        ) {
+            let id = uuid::Builder::from_u128(random).with_version(uuid::Version::SortRand).into_uuid();
+            let template = KeyTemplate::new(template).expect("a template");
+            let date = NaiveDate::from_ymd_opt(2026, 11, 22).expect("a date");
+            let key = template.key(KeyParts { id, owner: &owner, filename: &filename, date });
+            prop_assert_eq!(template.id_in(&key), Some(id), "{}", key);
+            prop_assert!(key.len() <= 500 && key.is_ascii() && !key.split('/').any(|part| part.is_empty() || part == ".."));
+            prop_assert_eq!(template.id_in(&format!("{key}/x")), None);
+        }
+
         #[test]
         fn a_slug_is_short_plain_and_never_a_path(name in "\\PC{1,255}") {
             let slug = slug(&name);

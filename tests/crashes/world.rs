@@ -84,6 +84,7 @@ impl World {
         command.envs(self.s3.environment(number)).env("FAILPOINTS", failpoints);
         command.envs([
             ("PARTITA_LISTEN", "127.0.0.1:0"),
+            ("PARTITA_INSECURE_NO_AUTH", "true"),
             ("PARTITA_SWEEP_INTERVAL", "1s"),
             ("PARTITA_COMPLETE_WAIT", "1s"),
             ("PARTITA_UPLOAD_IDLE_TTL", "30m"),

@@ -46,6 +46,7 @@ impl Mortal {
             listen: ([127, 0, 0, 1], 0).into(),
             data_dir: folder.path().into(),
             database_url: postgres.map(Into::into),
+            insecure_no_auth: Some(true),
             // Nobody but the test sweeps, and no answer leaves before its end.
             sweep_interval: Duration::from_secs(24 * 3_600),
             complete_wait: PATIENCE,
@@ -155,7 +156,7 @@ impl Mortal {
             let signer = self.signer().await;
             let (disposition, content_type) = ("attachment", "text/plain");
             let url =
-                signer.download(&Download { key, version_id: None, disposition, content_type, cache_control: None });
+                signer.downloads()(&Download { key, version_id: None, disposition, content_type, cache_control: None });
             let response = self.api.http.get(url).send().await.expect("an answer of S3");
             response.bytes().await.expect("bytes").to_vec()
         })

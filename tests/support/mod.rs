@@ -17,12 +17,13 @@ use partita::app::App;
 use partita::bucket::Bucket;
 use partita::clock::Clock;
 use partita::config::{S3, Settings};
-use partita::upload::{Owner, Upload};
+use partita::upload::{Owner, Upload, Whose};
 use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 pub(crate) use contract::check;
 use scripted_s3::ScriptedS3;
@@ -41,6 +42,32 @@ macro_rules! on_both_databases {
     };
 }
 pub(crate) use on_both_databases;
+
+/// The same, where callers are asked who they are.
+macro_rules! with_callers {
+    ($($name:ident)+) => {
+        mod sqlite_with_callers {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(crate::support::Service::with_auth(false, |_| {}).await).await; })+
+        }
+        mod postgres_with_callers {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(crate::support::Service::with_auth(true, |_| {}).await).await; })+
+        }
+    };
+}
+pub(crate) use with_callers;
+
+/// The same for tests that start a service of their own, and are told whether on PostgreSQL.
+macro_rules! on_either_database {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(false).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(true).await; })+
+        }
+    };
+}
+pub(crate) use on_either_database;
 
 /// A variable that `./test` sets. Without it a test fails: it is never skipped.
 pub(crate) fn needed(variable: &str) -> String {
@@ -73,6 +100,52 @@ impl Service {
         Service::against(None, change).await
     }
 
+    /// On either database, where callers are asked who they are.
+    pub(crate) async fn with_auth(postgres: bool, change: impl FnOnce(&mut Settings)) -> Service {
+        let url = if postgres { Some(new_database().await) } else { None };
+        let change = move |settings: &mut Settings| {
+            settings.database_url = url.map(Into::into);
+            settings.insecure_no_auth = Some(false);
+            change(settings);
+        };
+        Service::against(None, change).await
+    }
+
+    /// A client with a new API key of this owner, with these scopes; no scopes are those of every user.
+    pub(crate) async fn caller(&self, owner: &str, scopes: &[&str]) -> Api {
+        self.api.with(&self.key(owner, scopes, None).await.1)
+    }
+
+    /// The service's clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.app.as_ref().expect("running").clock
+    }
+
+    /// A new API key: its id, and itself.
+    pub(crate) async fn key(&self, owner: &str, scopes: &[&str], life: Option<Duration>) -> (Uuid, String) {
+        let scopes = if scopes.is_empty() { &["uploads:write", "files:read", "files:write"] } else { scopes };
+        let new = partita::access::NewKey::random().expect("randomness");
+        let store = self.store().await;
+        let key = partita::store::ApiKey {
+            id: Uuid::now_v7(),
+            owner: Owner(owner.to_owned()),
+            name: String::new(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            presets: None,
+            created_at: store.now().await.expect("a clock"),
+            expires_at: None,
+            revoked_at: None,
+        };
+        store.keep_key(new.hash, &key, life).await.expect("kept");
+        (key.id, secrecy::ExposeSecret::expose_secret(&new.text).to_owned())
+    }
+
+    /// The ledger, beside the service and with its clock.
+    pub(crate) async fn store(&self) -> partita::store::Store {
+        let clock = self.app.as_ref().expect("running").clock.clone();
+        partita::app::open_store(&self.settings, clock).await.expect("the database")
+    }
+
     /// With an S3 that plays scripts, and settings of the test's own.
     pub(crate) async fn scripted(postgres: bool, change: impl FnOnce(&mut Settings)) -> Service {
         let url = if postgres { Some(new_database().await) } else { None };
@@ -95,6 +168,7 @@ impl Service {
         settings.embedded_s3.access_key = Some("AKTEST".into());
         settings.embedded_s3.secret_key = Some("a secret of the tests".into());
         settings.web_demo = Some(true);
+        settings.insecure_no_auth = Some(true);
         // Tests sweep when they want to.
         settings.sweep_interval = Duration::from_secs(24 * 3600);
         change(&mut settings);
@@ -161,7 +235,7 @@ impl Service {
     /// The upload as the ledger has it.
     pub(crate) async fn ledger_upload(&self, id: &str) -> Upload {
         let store = partita::app::open_store(&self.settings, Clock::default()).await.expect("the database");
-        store.find(&Owner("local".into()), id.parse().expect("an id")).await.expect("the upload")
+        store.find(&Whose::Of(Owner("local".into())), id.parse().expect("an id")).await.expect("the upload")
     }
 
     pub(crate) fn folder(&self) -> &std::path::Path {
@@ -195,6 +269,8 @@ pub(crate) async fn new_database() -> String {
 pub(crate) struct Api {
     pub(crate) base: String,
     pub(crate) http: reqwest::Client,
+    /// The API key or token that goes with each request.
+    pub(crate) credential: Option<String>,
 }
 
 /// An answer.
@@ -231,12 +307,21 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a client");
-        Api { base, http }
+        Api { base, http, credential: None }
+    }
+
+    /// The same service, asked with this API key or token.
+    pub(crate) fn with(&self, credential: &str) -> Api {
+        Api { credential: Some(credential.to_owned()), ..self.clone() }
     }
 
     /// Sends a request and holds the answer against the document.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let request = request.build().expect("a request");
+        let mut request = request.build().expect("a request");
+        if let Some(credential) = &self.credential {
+            let value = format!("Bearer {credential}").parse().expect("a header");
+            request.headers_mut().insert("authorization", value);
+        }
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = self.http.execute(request).await.expect("an answer");
         let status = response.status();
@@ -274,6 +359,16 @@ impl Api {
 
     pub(crate) async fn delete(&self, path: &str) -> Reply {
         self.call("DELETE", path, None).await
+    }
+
+    /// Uploads a file of these bytes; returns its id.
+    pub(crate) async fn upload(&self, body: Value, bytes: &[u8]) -> String {
+        let mut body = body;
+        body["size"] = bytes.len().into();
+        let (id, _, urls) = self.create(body).await;
+        self.put_parts(&urls, bytes).await;
+        self.complete(&id, None).await.ok(200);
+        id
     }
 
     /// Creates an upload; returns `(id, upload, partUrls)`.

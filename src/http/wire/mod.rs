@@ -10,15 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-pub(super) use files::{WireDownloadUrl, WireFile};
+pub(super) use files::{DownloadUrlPage, DownloadUrlsRequest, FilePage, WireDownloadUrl, WireFile};
 pub(super) use parts::{
     PartPage, RecordPartRequest, RecordPartsRequest, SignPartsRequest, SignPartsResponse, WirePart,
 };
 pub(super) use uploads::{CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, UploadPage, WireUpload};
 
 use super::problem::{Code, Problem};
+use crate::access::{Caller, Scope, is_subject};
 use crate::config::MAX_URL_TTL;
-use crate::upload::Invalid;
+use crate::upload::{Invalid, Owner};
 
 /// A number of seconds as a URL's life.
 pub(super) fn ttl(field: &str, seconds: Option<i64>) -> Result<Option<Duration>, Problem> {
@@ -58,6 +59,38 @@ pub(super) fn id(text: &str) -> Uuid {
     // Only the form in which ids are given, so that every upload has one path.
     let parsed = Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
     parsed.unwrap_or(Uuid::nil())
+}
+
+/// Whether a file is to be shown in place.
+pub(super) fn disposition(asked: Option<&str>) -> Result<bool, Problem> {
+    match asked {
+        None | Some("attachment") => Ok(false),
+        Some("inline") => Ok(true),
+        Some(_) => Err(Problem::field(Code::InvalidRequest, "disposition", "attachment or inline")),
+    }
+}
+
+/// The subject in a path.
+pub(super) fn subject(text: &str) -> Result<&str, Problem> {
+    if is_subject(text) {
+        Ok(text)
+    } else {
+        Err(Problem::field(Code::InvalidRequest, "subject", "1 to 255 bytes of text, without control characters"))
+    }
+}
+
+/// Whose uploads or files a list is to show.
+pub(super) fn listed_owner(caller: &Caller, asked: Option<String>) -> Result<Owner, Problem> {
+    match asked {
+        None => Ok(caller.owner.clone()),
+        Some(owner) if owner == caller.owner.0 || caller.is_admin() => Ok(Owner(owner)),
+        Some(_) => {
+            let scope = Scope::Admin;
+            let problem =
+                Problem::new(Code::InsufficientScope, format!("to list what is another's needs the scope {scope}"));
+            Err(problem.challenge(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")))
+        }
+    }
 }
 
 impl From<Invalid> for poem::Error {

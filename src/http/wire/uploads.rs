@@ -308,6 +308,7 @@ impl TryFrom<CreateUploadRequest> for CreateRequest {
             size: request.size,
             content_type: request.content_type,
             preset: request.preset,
+            bound_to: None,
             part_size: request.part_size,
             part_checksum: request.part_checksum,
             auto_complete: request.auto_complete.unwrap_or(false),

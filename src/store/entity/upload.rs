@@ -20,6 +20,8 @@ pub(crate) struct Model {
     pub auto_complete: bool,
     pub checksum: Option<String>,
     pub fingerprint: Option<String>,
+    pub visibility: String,
+    pub reserved: i64,
     pub bucket: String,
     pub object_key: String,
     pub s3_upload_id: Option<String>,

@@ -66,6 +66,7 @@ export async function startOnSeaweedFS(t, settings = {}, { exposeHeaders = ["ETa
     PARTITA_DATA_DIR: dataDir,
     PARTITA_DATABASE_URL: database,
     PARTITA_S3_BUCKET: name,
+    PARTITA_INSECURE_NO_AUTH: "true",
     PARTITA_S3_ENDPOINT: store.endpoint,
     PARTITA_S3_REGION: store.region,
     PARTITA_S3_PATH_STYLE: "true",

@@ -270,6 +270,18 @@ impl Shared {
                 edit(call, &mut head, &mut text);
                 Ok(Response::from_parts(head, Body::from(text)))
             }
+            (Answer::BreaksOff(after), Some(own)) => {
+                let (head, body) = own.into_parts();
+                let bytes = body.collect().await.map_err(|_| Cut)?.to_bytes();
+                let first = Ok(Frame::data(bytes.slice(..*after)));
+                let end = async {
+                    // Else what was sent is thrown away with the connection.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    Err(std::io::Error::other("broken off"))
+                };
+                let steps = stream::StreamExt::chain(stream::iter([first]), stream::once(end));
+                Ok(Response::from_parts(head, Body::http_body_unsync(StreamBody::new(steps))))
+            }
             (Answer::Cut | Answer::Trickle, _) | (_, None) => Err(Cut),
         }
     }

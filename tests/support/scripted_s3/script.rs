@@ -67,6 +67,8 @@ pub(super) enum Answer {
     Says { status: u16, content_type: &'static str, body: String },
     /// What S3 itself says, changed.
     Edited(Edit),
+    /// What S3 itself says, but only the first bytes of it: then the connection is closed.
+    BreaksOff(usize),
     /// The head and white space at once; the rest of S3's own answer when the test releases it.
     Trickle,
 }
@@ -159,6 +161,11 @@ impl Script {
     /// Answers with the head and white space, and with the rest when the test releases it.
     pub(crate) fn trickles(self) -> Script {
         Script { answer: Answer::Trickle, ..self }
+    }
+
+    /// Closes the connection after so many bytes of the body.
+    pub(crate) fn breaks_off(self, after: usize) -> Script {
+        Script { answer: Answer::BreaksOff(after), ..self }
     }
 
     /// Changes S3's own answer.

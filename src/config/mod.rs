@@ -3,6 +3,11 @@
 //! A TOML file, then the environment (`PARTITA_` and the setting's name, upper case, dots as underscores), then flags.
 //! Unknown keys in the file are errors.
 
+mod auth;
+mod preset;
+mod s3;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +18,9 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::upload::{MAX_PARTS, MIB};
+pub use auth::{Auth, Jwt, JwtAlgorithm, Limits};
+pub use preset::{DEFAULT_PRESET, Encryption, Preset, PresetVisibility};
+pub use s3::{Capabilities, CapabilityOverrides, EmbeddedS3, FullObjectChecksum, S3, StoreKind};
 
 /// What would end the path of a URL, or be taken for an escape.
 const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
@@ -28,8 +35,21 @@ pub const MAX_URL_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where the service listens. Only loopback for now: nobody is asked who they are.
+    /// Where the service listens. TLS is for a proxy in front of it.
     pub listen: SocketAddr,
+    /// Whether nobody is asked who they are: every caller is the one owner `local`, and may read, write and delete all
+    /// there is. Default: only for the zero-setup start, on loopback, without tokens configured. Danger: with `true`, whoever
+    /// reaches the port has everything.
+    pub insecure_no_auth: Option<bool>,
+    /// Who may call.
+    pub auth: Auth,
+    /// How much a caller, or an owner, may ask for.
+    pub limits: Limits,
+    /// Where `/metrics` is served when callers are asked who they are; then only there. Default: nowhere. Without auth it is
+    /// on the service's own port.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Named rules that clients choose from; `default` is for those who name none.
+    pub preset: BTreeMap<String, Preset>,
     /// Folder of the SQLite file and of the embedded S3. Losing it loses both.
     pub data_dir: PathBuf,
     /// `sqlite://…` or `postgres://…`; may hold a password. Default: `partita.sqlite` in `data_dir`.
@@ -69,115 +89,15 @@ pub struct Settings {
     pub sweep_interval: Duration,
 }
 
-/// The bucket and how to reach it. Credentials come by the AWS chain (`AWS_*`, profiles, roles).
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct S3 {
-    /// Name of the bucket. Without one, the embedded S3 is used.
-    pub bucket: Option<String>,
-    /// Region. Default: by the AWS chain, else `us-east-1`.
-    pub region: Option<String>,
-    /// URL of an S3 that is not AWS, as the service reaches it.
-    pub endpoint: Option<String>,
-    /// URL of the same S3 as browsers and scripts reach it; part and download URLs are signed for it. Default: `endpoint`.
-    pub public_endpoint: Option<String>,
-    /// `https://host/bucket/key` rather than `https://bucket.host/key`. Most stores that are not AWS need it.
-    pub path_style: bool,
-    /// Prefix of every object's key; ends with `/`. Default: `uploads/`.
-    pub prefix: Option<String>,
-    /// Account id that must own the bucket; guards against a bucket that a stranger made anew under the same name.
-    pub expected_bucket_owner: Option<String>,
-    /// What kind of store it is; stands for named capabilities. Default: `aws`.
-    pub store: StoreKind,
-    /// Capabilities that differ from those of `store`.
-    pub capabilities: CapabilityOverrides,
-}
-
-/// Kinds of stores whose capabilities are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StoreKind {
-    /// Amazon S3.
-    #[default]
-    Aws,
-    /// Cloudflare R2.
-    R2,
-    /// MinIO.
-    Minio,
-    /// SeaweedFS.
-    Seaweedfs,
-    /// Garage.
-    Garage,
-    /// Anything else: nothing is taken for granted.
-    Other,
-}
-
-/// How a store comes to a CRC64NVME of a whole object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FullObjectChecksum {
-    /// It computes one by itself.
-    Computed,
-    /// It computes one when the upload's creation asks for it, of parts that carry none as well.
-    Told,
-    /// It has none, or a wrong one: never compared.
-    None,
-}
-
-/// What a store can do; the coordinator asks this, never what store it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Bytes of the largest object.
-    pub max_object_size: i64,
-    /// `If-None-Match: *` on CompleteMultipartUpload is obeyed.
-    pub conditional_completion: bool,
-    /// `x-amz-mp-object-size` on CompleteMultipartUpload is obeyed.
-    pub object_size_check: bool,
-    /// Where a CRC64NVME of the object comes from.
-    pub full_object_checksum: FullObjectChecksum,
-    /// After this the store itself drops an open upload.
-    pub upload_life: Option<Duration>,
-}
-
-/// Single capabilities, set by hand.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CapabilityOverrides {
-    /// Bytes of the largest object.
-    pub max_object_size: Option<i64>,
-    /// See [`Capabilities::conditional_completion`].
-    pub conditional_completion: Option<bool>,
-    /// See [`Capabilities::object_size_check`].
-    pub object_size_check: Option<bool>,
-    /// `computed`, `told` or `none`; see [`FullObjectChecksum`].
-    pub full_object_checksum: Option<FullObjectChecksum>,
-    /// See [`Capabilities::upload_life`].
-    #[serde(with = "humantime_serde::option")]
-    pub upload_life: Option<Duration>,
-}
-
-/// The S3 inside the process.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EmbeddedS3 {
-    /// Where it listens; loopback only.
-    pub listen: SocketAddr,
-    /// Access key. Default: made at the first start and kept in `data_dir`, readable by its owner alone.
-    pub access_key: Option<String>,
-    /// Secret key; as `access_key`.
-    pub secret_key: Option<SecretString>,
-}
-
-impl Default for EmbeddedS3 {
-    fn default() -> Self {
-        EmbeddedS3 { listen: SocketAddr::from(([127, 0, 0, 1], 9000)), access_key: None, secret_key: None }
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            insecure_no_auth: None,
+            auth: Auth::default(),
+            limits: Limits::default(),
+            metrics_listen: None,
+            preset: BTreeMap::new(),
             data_dir: PathBuf::from("./partita-data"),
             database_url: None,
             s3: S3::default(),
@@ -197,8 +117,21 @@ impl Default for Settings {
 }
 
 /// Every setting that the environment may give: its name, and whether it is a list (separated by commas).
-const NAMES: [(&str, bool); 29] = [
+const NAMES: [(&str, bool); 42] = [
     ("listen", false),
+    ("insecure_no_auth", false),
+    ("auth.jwt.algorithm", false),
+    ("auth.jwt.secret", false),
+    ("auth.jwt.secret_file", false),
+    ("auth.jwt.jwks_file", false),
+    ("auth.jwt.jwks_url", false),
+    ("auth.jwt.issuer", false),
+    ("auth.jwt.audience", false),
+    ("auth.jwt.leeway", false),
+    ("limits.requests_per_minute", false),
+    ("limits.open_uploads", false),
+    ("limits.bytes", false),
+    ("metrics_listen", false),
     ("data_dir", false),
     ("database_url", false),
     ("s3.bucket", false),
@@ -287,9 +220,9 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let invalid = |name, reason: &str| Err(Error::Invalid { name, reason: reason.to_owned() });
-        if !self.listen.ip().is_loopback() {
-            return invalid("listen", "only a loopback address, for the service does not yet ask who is calling");
+        self.auth.check()?;
+        if self.limits.open_uploads < 0 || self.limits.bytes < 0 {
+            return invalid("limits", "0 for no limit, or more");
         }
         let url = self.database_url();
         let known =
@@ -328,6 +261,13 @@ impl Settings {
             return invalid("allowed_hosts", "host names without scheme, port or wildcard");
         }
         self.s3.check()?;
+        for (name, preset) in &self.preset {
+            preset.check(name)?;
+            let (idle, max) = (self.idle_ttl_of(preset), self.max_ttl_of(preset));
+            if idle < Duration::from_secs(60) || max < idle {
+                return invalid("preset.upload_max_ttl", "at least upload_idle_ttl, which is at least 1 minute");
+            }
+        }
         if self.max_upload_life() < self.upload_idle_ttl {
             return invalid("upload_idle_ttl", "longer than this store keeps an open upload");
         }
@@ -358,6 +298,12 @@ impl Settings {
         self.s3.bucket.is_none() && self.database_url.is_none()
     }
 
+    /// Whether nobody is asked who they are.
+    pub fn is_without_auth(&self) -> bool {
+        let by_default = self.is_zero_setup() && self.listen.ip().is_loopback() && self.auth.jwt.algorithm.is_none();
+        self.insecure_no_auth.unwrap_or(by_default)
+    }
+
     /// Whether `/` serves the demo.
     pub fn serves_demo(&self) -> bool {
         self.web_demo.unwrap_or(self.is_zero_setup())
@@ -365,100 +311,26 @@ impl Settings {
 
     /// The hard cap on an upload's life: the setting, kept below what the store allows.
     pub fn max_upload_life(&self) -> Duration {
-        let store = self.s3.capabilities().upload_life;
-        store.map_or(self.upload_max_ttl, |life| life.min(self.upload_max_ttl))
+        self.within_store(self.upload_max_ttl)
+    }
+
+    /// The same for uploads of this preset.
+    pub fn max_ttl_of(&self, preset: &Preset) -> Duration {
+        self.within_store(preset.upload_max_ttl.unwrap_or(self.upload_max_ttl))
+    }
+
+    /// How long uploads of this preset may be idle.
+    pub fn idle_ttl_of(&self, preset: &Preset) -> Duration {
+        preset.upload_idle_ttl.unwrap_or(self.upload_idle_ttl).min(self.max_ttl_of(preset))
+    }
+
+    fn within_store(&self, life: Duration) -> Duration {
+        self.s3.capabilities().upload_life.map_or(life, |longest| longest.min(life))
     }
 }
 
-impl S3 {
-    fn check(&self) -> Result<(), Error> {
-        let invalid = |name, reason: &str| Err(Error::Invalid { name, reason: reason.to_owned() });
-        if let Some(bucket) = &self.bucket {
-            let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(sound) {
-                return invalid("s3.bucket", "not the name of a bucket");
-            }
-        } else if self.endpoint.is_some() || self.public_endpoint.is_some() {
-            return invalid("s3.bucket", "needed when an endpoint is set");
-        }
-        for (name, url) in [("s3.endpoint", &self.endpoint), ("s3.public_endpoint", &self.public_endpoint)] {
-            if let Some(url) = url {
-                let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-                if host.is_empty() || host.starts_with('/') || host.contains(['?', '#', '@', ' ']) {
-                    return invalid(name, "a URL such as https://s3.example.com");
-                }
-            }
-        }
-        let prefix = self.prefix();
-        let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
-        let is_path =
-            prefix.starts_with('/') || prefix.contains("//") || prefix.split('/').any(|s| s == "." || s == "..");
-        if !prefix.is_empty() && (!prefix.ends_with('/') || is_path || prefix.len() > 256 || !prefix.bytes().all(sound))
-        {
-            return invalid("s3.prefix", "letters, digits and - . _ / only, ending with /, not beginning with it");
-        }
-        let largest = self.capabilities().max_object_size;
-        if !(MIB..=LARGEST_ON_AWS).contains(&largest) {
-            return invalid("s3.capabilities.max_object_size", "1 MiB to 48.8 TiB, in bytes");
-        }
-        Ok(())
-    }
-
-    /// The prefix of every object's key.
-    pub fn prefix(&self) -> &str {
-        self.prefix.as_deref().unwrap_or("uploads/")
-    }
-
-    /// What the configured store can do.
-    pub fn capabilities(&self) -> Capabilities {
-        let mut capabilities = self.store.capabilities();
-        let set = &self.capabilities;
-        capabilities.max_object_size = set.max_object_size.unwrap_or(capabilities.max_object_size);
-        capabilities.conditional_completion = set.conditional_completion.unwrap_or(capabilities.conditional_completion);
-        capabilities.object_size_check = set.object_size_check.unwrap_or(capabilities.object_size_check);
-        capabilities.full_object_checksum = set.full_object_checksum.unwrap_or(capabilities.full_object_checksum);
-        capabilities.upload_life = set.upload_life.or(capabilities.upload_life);
-        capabilities
-    }
-}
-
-/// 10,000 parts of 5 GiB: 48.8 TiB.
-const LARGEST_ON_AWS: i64 = MAX_PARTS as i64 * (5 << 30);
-/// What every other store allows, as far as known: 5 TiB.
-const LARGEST_ELSEWHERE: i64 = 5 << 40;
-
-impl StoreKind {
-    /// What stores of this kind can do, as documented or measured.
-    pub fn capabilities(self) -> Capabilities {
-        const HOUR: Duration = Duration::from_secs(3600);
-        let elsewhere = Capabilities {
-            max_object_size: LARGEST_ELSEWHERE,
-            conditional_completion: false,
-            object_size_check: false,
-            full_object_checksum: FullObjectChecksum::None,
-            upload_life: None,
-        };
-        match self {
-            StoreKind::Aws => Capabilities {
-                max_object_size: LARGEST_ON_AWS,
-                conditional_completion: true,
-                object_size_check: true,
-                full_object_checksum: FullObjectChecksum::Computed,
-                upload_life: None,
-            },
-            StoreKind::R2 => {
-                Capabilities { conditional_completion: true, upload_life: Some(6 * 24 * HOUR), ..elsewhere }
-            }
-            // Told of a checksum, MinIO and Garage refuse each part that does not carry one.
-            StoreKind::Minio => Capabilities { upload_life: Some(23 * HOUR), ..elsewhere },
-            StoreKind::Seaweedfs => Capabilities {
-                conditional_completion: true,
-                full_object_checksum: FullObjectChecksum::Told,
-                ..elsewhere
-            },
-            StoreKind::Garage | StoreKind::Other => elsewhere,
-        }
-    }
+fn invalid<T>(name: &'static str, reason: &str) -> Result<T, Error> {
+    Err(Error::Invalid { name, reason: reason.to_owned() })
 }
 
 /// Whether this is the exact origin of a page, such as `https://app.example.com`.
@@ -498,6 +370,9 @@ mod tests {
         assert_eq!(settings.s3.capabilities().max_object_size, 53_687_091_200_000);
     }
 
+    /// Settings that exclude one that is set.
+    const EXCLUSIVE: [&str; 3] = ["auth.jwt.secret_file", "auth.jwt.jwks_file", "auth.jwt.jwks_url"];
+
     #[test]
     fn the_environment_reaches_every_setting() {
         let samples = |name: &str| match name {
@@ -513,6 +388,12 @@ mod tests {
             "upload_max_ttl" | "s3.capabilities.upload_life" => "5d",
             name if name.ends_with("ttl") || name.ends_with("window") || name.ends_with("wait") => "2h",
             "sweep_interval" => "2h",
+            "insecure_no_auth" => "false",
+            "auth.jwt.algorithm" => "HS256",
+            "auth.jwt.secret" => "0123456789abcdef0123456789abcdef",
+            "auth.jwt.leeway" => "1m",
+            name if name.starts_with("limits.") => "7",
+            "metrics_listen" => "127.0.0.1:2",
             _ => "abc",
         };
         let settings = Settings::load(
@@ -520,12 +401,13 @@ mod tests {
             |variable| {
                 NAMES
                     .iter()
-                    .find(|(name, _)| super::variable(name) == variable)
+                    .find(|(name, _)| super::variable(name) == variable && !EXCLUSIVE.contains(name))
                     .map(|(name, _)| samples(name).to_owned())
             },
             &[],
         )
         .expect("settings");
+        assert_eq!((settings.limits.bytes, settings.is_without_auth()), (7, false));
         assert_eq!(settings.s3.store, StoreKind::Garage);
         assert_eq!(settings.s3.capabilities().max_object_size, 1 << 30);
         assert_eq!(settings.allowed_origins, ["https://a.example"]);
@@ -554,7 +436,40 @@ mod tests {
         for text in [
             "lisen = '127.0.0.1:1'",
             "s3.buket = 'abc'",
-            "listen = '0.0.0.0:8080'",
+            "limits.bytes = -1",
+            "metrics_listen = 'x'",
+            "auth.jwt.algorithm = 'none'",
+            "auth.jwt.algorithm = 'HS256'",
+            "auth.jwt = { algorithm = 'HS256', secret = 'short', issuer = 'a', audience = 'b' }",
+            "auth.jwt = { algorithm = 'HS256', secret = '0123456789abcdef0123456789abcdef', issuer = 'a' }",
+            "auth.jwt = { algorithm = 'HS256', jwks_file = 'x', issuer = 'a', audience = 'b' }",
+            "auth.jwt = { algorithm = 'RS256', secret_file = 'x', issuer = 'a', audience = 'b' }",
+            "auth.jwt = { algorithm = 'RS256', jwks_file = 'x', jwks_url = 'https://a', issuer = 'a', audience = 'b' }",
+            "auth.jwt = { algorithm = 'ES256', jwks_url = 'http://a.example/', issuer = 'a', audience = 'b' }",
+            "auth.jwt = { algorithm = 'ES256', jwks_url = 'http://localhost.evil.example/', issuer = 'a', audience = 'b' }",
+            "auth.jwt = { algorithm = 'ES256', jwks_url = 'https://a', issuer = 'a', audience = 'b', leeway = '1h' }",
+            "auth.jwt.issuer = 'a'",
+            "preset.BIG.max_size = 1",
+            "preset.a.max_size = -1",
+            "preset.a.maxsize = 1",
+            "preset.a.content_types = ['image']",
+            "preset.a.content_types = ['*/*']",
+            "preset.a.key = '{name}'",
+            "preset.a.key = '{id}/{id}'",
+            "preset.a.key = '{id}/{nmae}'",
+            "preset.a.key = '{owner}-{id}'",
+            "preset.a.key = '../{id}'",
+            "preset.a.key = '/{id}'",
+            "preset.a.bucket = 'a b'",
+            "preset.a.prefix = 'a'",
+            "preset.a.storage_class = 'standard'",
+            "preset.a.encryption = 'aes'",
+            "preset.a.kms_key_id = 'x'",
+            "preset.a.tags = { a = '<' }",
+            "preset.a.visibility = 'secret'",
+            "preset.a.part_url_ttl = '8d'",
+            "preset.a.part_checksum = 'MD5'",
+            "preset.a = { upload_idle_ttl = '1s' }",
             "listen = '8080'",
             "embedded_s3.listen = '0.0.0.0:9000'",
             "embedded_s3.access_key = 'abc'",
@@ -584,11 +499,30 @@ mod tests {
     }
 
     #[test]
+    fn only_the_zero_setup_on_loopback_asks_nobody_who_they_are() {
+        for (text, without_auth) in [
+            ("", true),
+            ("listen = '0.0.0.0:8080'", false),
+            ("database_url = 'postgres://db/x'", false),
+            ("s3.bucket = 'media'", false),
+            ("auth.jwt = { algorithm = 'RS256', jwks_file = 'x', issuer = 'a', audience = 'b' }", false),
+            ("insecure_no_auth = false", false),
+            ("insecure_no_auth = true\nlisten = '0.0.0.0:8080'\ns3.bucket = 'media'", true),
+        ] {
+            assert_eq!(file(text).expect("settings").is_without_auth(), without_auth, "{text}");
+        }
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let settings = load(&[
             ("PARTITA_DATABASE_URL", "postgres://me:hunter2@db/x"),
             ("PARTITA_EMBEDDED_S3_ACCESS_KEY", "abc"),
             ("PARTITA_EMBEDDED_S3_SECRET_KEY", "hunter2"),
+            ("PARTITA_AUTH_JWT_ALGORITHM", "HS256"),
+            ("PARTITA_AUTH_JWT_SECRET", "hunter2hunter2hunter2hunter2hunter2"),
+            ("PARTITA_AUTH_JWT_ISSUER", "a"),
+            ("PARTITA_AUTH_JWT_AUDIENCE", "b"),
         ])
         .expect("settings");
         assert!(!format!("{settings:?}").contains("hunter2"));

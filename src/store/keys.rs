@@ -1,0 +1,110 @@
+//! API keys in the ledger: by their hash alone.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
+};
+use uuid::Uuid;
+
+use super::entity::api_key::{ActiveModel, Column, Entity, Model};
+use super::row::moment;
+use super::{Error, Store};
+use crate::upload::Owner;
+
+/// What a key says of its holder. The key itself is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// By which it is revoked.
+    pub id: Uuid,
+    /// Whose uploads it reaches.
+    pub owner: Owner,
+    /// What it is for, in its maker's words.
+    pub name: String,
+    /// The names of its scopes.
+    pub scopes: Vec<String>,
+    /// The presets that it is bound to; `None` for all.
+    pub presets: Option<Vec<String>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends, if it does.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Keeps a new key, by its hash; good from now on, for `life` if that is given.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_key(&self, hash: [u8; 32], key: &ApiKey, life: Option<Duration>) -> Result<(), Error> {
+        let now = self.now().await?;
+        let row = ActiveModel {
+            id: Set(key.id),
+            key_hash: Set(hash.to_vec()),
+            owner: Set(key.owner.0.clone()),
+            name: Set(key.name.clone()),
+            scopes: Set(key.scopes.join(" ")),
+            presets: Set(key.presets.as_ref().map(|presets| presets.join(" "))),
+            created_at: Set(now.timestamp_millis()),
+            expires_at: Set(life.map(|life| (now + life).timestamp_millis())),
+            revoked_at: NotSet,
+        };
+        Entity::insert(row).exec_without_returning(&self.write).await?;
+        Ok(())
+    }
+
+    /// The key of this hash, if it is good now, by the database's clock: neither ended nor revoked.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn good_key(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, Error> {
+        let select = Entity::find()
+            .filter(Column::KeyHash.eq(hash.to_vec()))
+            .filter(Column::RevokedAt.is_null())
+            .filter(Column::ExpiresAt.is_null().or(Expr::col(Column::ExpiresAt).gt(self.now_expr())));
+        Ok(select.one(&self.read).await?.map(Into::into))
+    }
+
+    /// Every key there is or was, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
+        let rows = Entity::find().order_by_desc(Column::Id).all(&self.read).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    /// Revokes a key: no request that begins after this is served with it. Whether there is such a key; repeating it
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revoke_key(&self, id: Uuid) -> Result<bool, Error> {
+        let first = Expr::col(Column::RevokedAt).is_null();
+        let revoked =
+            sea_orm::sea_query::CaseStatement::new().case(first, self.now_expr()).finally(Expr::col(Column::RevokedAt));
+        let update = Entity::update_many().col_expr(Column::RevokedAt, revoked.into()).filter(Column::Id.eq(id));
+        Ok(update.exec(&self.write).await?.rows_affected == 1)
+    }
+}
+
+impl From<Model> for ApiKey {
+    fn from(row: Model) -> Self {
+        let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        ApiKey {
+            id: row.id,
+            owner: Owner(row.owner),
+            name: row.name,
+            scopes: words(&row.scopes),
+            presets: row.presets.as_deref().map(words),
+            created_at: moment(row.created_at),
+            expires_at: row.expires_at.map(moment),
+            revoked_at: row.revoked_at.map(moment),
+        }
+    }
+}

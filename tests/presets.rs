@@ -1,0 +1,187 @@
+//! Presets: what one forbids is refused at once, and what it gives is found at S3.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use partita::config::{Preset, PresetVisibility, Settings};
+use partita::upload::names::KeyTemplate;
+use serde_json::json;
+
+use crate::access::tokens;
+use crate::support::{Api, MIB, Service, file, on_either_database};
+
+on_either_database! {
+    a_preset_decides_what_may_be_uploaded_and_where_it_goes
+    a_preset_makes_files_public_or_checked
+    a_caller_may_be_bound_to_presets
+    an_upload_ends_in_the_bucket_where_it_began
+}
+
+fn with_presets(settings: &mut Settings) {
+    let pictures = Preset {
+        max_size: Some(12 * MIB),
+        content_types: vec!["image/png".into(), "video/*".into()],
+        key: Some(KeyTemplate::new("{owner}/{date}/{id}.{ext}").expect("a template")),
+        bucket: Some("pictures".into()),
+        prefix: Some("media/".into()),
+        tags: BTreeMap::from([("purpose".into(), "a b=c".into())]),
+        cache_control: Some("private, max-age=60".into()),
+        part_url_ttl: Some(Duration::from_secs(120)),
+        download_url_ttl: Some(Duration::from_secs(30)),
+        max_url_ttl: Some(Duration::from_secs(600)),
+        upload_idle_ttl: Some(Duration::from_secs(3_600)),
+        upload_max_ttl: Some(Duration::from_secs(7_200)),
+        ..Preset::default()
+    };
+    let open = Preset { visibility: PresetVisibility::Public, ..Preset::default() };
+    let checked = Preset { part_checksum: Some("CRC32C".into()), ..Preset::default() };
+    settings.preset = [("pictures", pictures), ("open", open), ("checked", checked)]
+        .map(|(name, preset)| (name.to_owned(), preset))
+        .into();
+}
+
+async fn service(postgres: bool) -> Service {
+    Service::with_auth(postgres, with_presets).await
+}
+
+async fn a_preset_decides_what_may_be_uploaded_and_where_it_goes(postgres: bool) {
+    let service = service(postgres).await;
+    let api = service.caller("alice@b.example", &[]).await;
+    let create = async |body: serde_json::Value| api.post("/v1/uploads", body).await;
+    let picture = json!({ "filename": "a.PNG", "preset": "pictures", "contentType": "image/png", "size": 5 });
+    let with = |name: &str, value: serde_json::Value| {
+        let mut body = picture.clone();
+        body[name] = value;
+        body
+    };
+    create(with("preset", json!("nothing"))).await.problem(404, "preset-not-found");
+    create(with("preset", json!(""))).await.problem(404, "preset-not-found");
+    for refused in ["image/svg+xml", "text/html", "image/pngx", "application/octet-stream", "videos/mp4"] {
+        create(with("contentType", json!(refused))).await.problem(422, "content-type-not-allowed");
+    }
+    let untyped = create(json!({ "filename": "a", "preset": "pictures", "size": 5 })).await;
+    untyped.problem(422, "content-type-not-allowed");
+    let large = create(with("size", json!(12 * MIB + 1))).await.problem(413, "file-too-large");
+    assert_eq!(large["maxSize"], 12 * MIB);
+    let long = create(with("partUrls", json!({ "count": 1, "ttlSeconds": 601 }))).await;
+    long.problem(400, "invalid-request");
+    create(with("contentType", json!("Video/MP4; codecs=x"))).await.ok(201);
+
+    let id = api.upload(picture.clone(), b"hello").await;
+    let upload = api.get(&format!("/v1/uploads/{id}")).await.ok(200);
+    let date = service.clock().now().date_naive();
+    assert_eq!(upload["bucket"], "pictures");
+    assert_eq!(upload["key"], format!("media/alice@b.example/{date}/{id}.PNG"));
+    assert_eq!(upload["preset"], "pictures");
+    let link = api.get(&format!("/v1/files/{id}/download-url")).await.ok(200);
+    let url = link["url"].as_str().expect("a URL");
+    assert!(url.contains("/pictures/media/") && url.contains("X-Amz-Expires=30&"), "{url}");
+    let (headers, bytes) = api.download(&id).await;
+    assert_eq!((headers["cache-control"].as_str(), bytes.as_slice()), ("private, max-age=60", b"hello".as_slice()));
+    api.get(&format!("/v1/files/{id}/download-url?ttlSeconds=601")).await.problem(400, "invalid-request");
+
+    // Its lifetimes are its own.
+    let (id, upload, urls) = api.create(picture.clone()).await;
+    let lives = |from: &str, to: &str| {
+        let moment = |text: &str| chrono::DateTime::parse_from_rfc3339(text).expect("a moment");
+        (moment(to) - moment(from)).num_seconds()
+    };
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    assert_eq!(lives(&text(&upload["createdAt"]), &text(&upload["expiresAt"])), 3_600);
+    assert!((118..=120).contains(&urls[0]["expiresInSeconds"].as_i64().expect("seconds")), "{}", urls[0]);
+    let sign = json!({ "parts": "1", "ttlSeconds": 601 });
+    api.post(&format!("/v1/uploads/{id}/part-urls"), sign).await.problem(400, "invalid-request");
+    service.advance(Duration::from_secs(3_700));
+    api.get(&format!("/v1/files/{id}")).await.problem(404, "file-not-found");
+    service.settle().await;
+    assert_eq!(api.get(&format!("/v1/uploads/{id}")).await.ok(200)["abortReason"], "expired");
+
+    // Of a stream, too, S3 cannot be made to take more.
+    let stream = json!({ "filename": "s", "preset": "pictures", "contentType": "video/mp4", "partSize": 5 * MIB });
+    let (id, ..) = api.create(stream.clone()).await;
+    let sign = async |parts: serde_json::Value| api.post(&format!("/v1/uploads/{id}/part-urls"), parts).await;
+    sign(json!({ "parts": "1-3" })).await.problem(413, "file-too-large");
+    let items = json!({ "items": [{ "partNumber": 3, "size": 2 * MIB }] });
+    let urls = sign(items).await.ok(200)["partUrls"].clone();
+    let more = file(2 * MIB + 1);
+    assert_eq!(api.put_bytes(&urls[0], more).await.0.as_u16(), 403, "its size is signed");
+    let body = json!({ "size": 12 * MIB + 1 });
+    api.call("POST", &format!("/v1/uploads/{id}/complete"), Some(body)).await.problem(413, "file-too-large");
+    let mut first = stream;
+    first["partUrls"] = json!({ "count": 3 });
+    create(first).await.problem(413, "file-too-large");
+}
+
+async fn a_preset_makes_files_public_or_checked(postgres: bool) {
+    let service = service(postgres).await;
+    let api = service.caller("alice", &[]).await;
+    let body = json!({ "filename": "a b.txt", "preset": "checked", "size": 5 });
+    let (id, upload, urls) = api.create(body.clone()).await;
+    assert_eq!((upload["partChecksum"].as_str(), urls.len()), (Some("CRC32C"), 0));
+    let plain = api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1" })).await;
+    plain.problem(422, "checksum-required");
+    let mut other = body;
+    other["partChecksum"] = json!("SHA256");
+    api.post("/v1/uploads", other).await.problem(422, "invalid-checksum");
+
+    let id = api.upload(json!({ "filename": "a b.txt", "preset": "open" }), b"hello").await;
+    let file = api.get(&format!("/v1/files/{id}")).await.ok(200);
+    assert_eq!(file["visibility"], "public");
+    let url = file["publicUrl"].as_str().expect("a URL");
+    assert!(url.ends_with(&format!("/partita/uploads/{id}/a-b.txt")), "{url}");
+    let private = api.upload(json!({ "filename": "x" }), b"hello").await;
+    let private = api.get(&format!("/v1/files/{private}")).await.ok(200);
+    assert!(private["visibility"] == "private" && private.get("publicUrl").is_none());
+}
+
+async fn a_caller_may_be_bound_to_presets(postgres: bool) {
+    let service = Service::with_auth(postgres, |settings| {
+        with_presets(settings);
+        settings.auth.jwt = tokens::hs256();
+    })
+    .await;
+    let bound = |presets: serde_json::Value| {
+        let mut claims = tokens::claims(&service);
+        claims["partita_presets"] = presets;
+        service.api.with(&tokens::by_secret(&claims))
+    };
+    let create = async |api: &Api, preset: Option<&str>| {
+        let mut body = json!({ "filename": "x", "size": 5, "contentType": "image/png" });
+        if let Some(preset) = preset {
+            body["preset"] = preset.into();
+        }
+        api.post("/v1/uploads", body).await
+    };
+    let one = bound(json!(["pictures"]));
+    assert_eq!(create(&one, None).await.ok(201)["upload"]["preset"], "pictures", "the only one there is for it");
+    create(&one, Some("default")).await.problem(404, "preset-not-found");
+    create(&one, Some("open")).await.problem(404, "preset-not-found");
+    let two = bound(json!(["pictures", "open"]));
+    create(&two, None).await.problem(404, "preset-not-found");
+    assert_eq!(create(&two, Some("open")).await.ok(201)["upload"]["preset"], "open");
+    create(&bound(json!([])), None).await.problem(404, "preset-not-found");
+    bound(json!("pictures")).get("/v1/uploads").await.problem(401, "invalid-token");
+    assert_eq!(create(&bound(json!(["default", "open"])), None).await.ok(201)["upload"]["preset"], "default");
+}
+
+/// What is begun in a bucket ends there, whatever the settings say by then.
+async fn an_upload_ends_in_the_bucket_where_it_began(postgres: bool) {
+    let mut service = service(postgres).await;
+    let api = service.caller("alice", &[]).await;
+    let body = json!({ "filename": "x", "preset": "pictures", "contentType": "image/png", "size": 5 });
+    let (left, ..) = api.create(body.clone()).await;
+    let (finished, _, urls) = api.create(body).await;
+    api.put_parts(&urls, b"hello").await;
+    service.settings.preset.clear();
+    service.restart().await;
+    let api = service.api.with(api.credential.as_deref().expect("a key"));
+    assert_eq!(api.complete(&finished, None).await.ok(200)["state"], "completed");
+    assert_eq!(api.download(&finished).await.1, b"hello");
+    service.advance(Duration::from_secs(3 * 3_600));
+    service.settle().await;
+    service.advance(Duration::from_secs(2 * 3_600));
+    service.settle().await;
+    assert_eq!(api.get(&format!("/v1/uploads/{left}")).await.ok(200)["state"], "aborted");
+    let open = service.bucket().named("pictures").open_uploads_under("", Default::default()).await.expect("a listing");
+    assert_eq!(open.0, []);
+}
