@@ -99,7 +99,20 @@ async fn the_largest_object_is_the_stores() {
     let refused =
         api.post("/v1/uploads", json!({ "filename": "x", "size": 100 * MIB + 1 })).await.problem(413, "file-too-large");
     assert_eq!(refused["maxSize"].as_i64(), Some(100 * MIB));
-    // A stream reserves whole parts.
+    // A stream reserves whole parts, and its first URLs none that the store could not hold.
+    let stream = |count: i32| json!({ "filename": "x", "partSize": 30 * MIB, "partUrls": { "count": count } });
+    api.post("/v1/uploads", stream(4)).await.problem(413, "file-too-large");
+    let exact = json!({ "filename": "x", "partSize": 25 * MIB, "partUrls": { "count": 4 } });
+    assert_eq!((api.create(exact).await.2.len(), api.create(stream(3)).await.2.len()), (4, 3));
+    // Of a file of known size no more are signed than it has parts, and where each needs its checksum none are.
+    let urls = json!({ "count": 1_000 });
+    api.create(json!({ "filename": "x", "size": 5, "partUrls": urls })).await;
+    api.create(json!({ "filename": "x", "partChecksum": "SHA256", "partUrls": urls })).await;
+    assert_eq!(
+        api.get("/v1/uploads").await.ok(200)["items"].as_array().map(Vec::len),
+        Some(5),
+        "a refusal leaves nothing"
+    );
     let (id, ..) = api.create(json!({ "filename": "x", "partSize": 30 * MIB })).await;
     let sign = async |parts: &str| api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": parts })).await;
     assert_eq!(sign("1-3").await.ok(200)["partUrls"].as_array().map(Vec::len), Some(3));

@@ -57,6 +57,10 @@ async fn a_file_is_had_again_by_links_that_end(service: Service) {
         fetch(&cacheable).await,
         (200, "attachment; filename=\"a.png\"".into(), "private, max-age=86400, immutable".into())
     );
+    assert!(
+        cacheable["url"].as_str().is_some_and(|url| url.contains("X-Amz-Expires=86460&")),
+        "had at the very end of the window, it lives as long as any other"
+    );
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(link(&ids[0], "cacheable=true").await["url"], cacheable["url"], "the same URL within the window");
     assert_ne!(link(&ids[0], "").await["url"], short["url"]);

@@ -5,6 +5,7 @@ use std::process::Output;
 
 use partita::clock::Clock;
 use partita::config::Preset;
+use partita::coordinator::{Coordinator, Disagreement, Finding};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +14,8 @@ use crate::support::{Service, on_both_databases};
 on_both_databases! {
     a_sound_ledger_has_no_findings
     each_disagreement_is_found_and_mended
+    what_has_mended_itself_is_left_alone
+    a_row_of_another_bucket_is_left_alone
     what_others_have_open_is_told_and_aborted_only_when_asked
     a_restored_database_is_checked_before_it_is_swept
     a_bucket_in_which_most_files_are_missing_is_not_believed
@@ -110,10 +113,15 @@ async fn a_sound_ledger_has_no_findings(service: Service) {
     let aborted = service.open().await;
     service.api.delete(&format!("/v1/uploads/{aborted}")).await.ok(204);
     service.open().await;
+    // S3 has begun them, and the ledger has not heard of it yet, or is about to have them aborted.
+    let begun = service.open().await;
+    service.change(&begun, "state = 'creating', s3_upload_id = NULL, lease_until = 99999999999999").await;
+    let ending = service.open().await;
+    service.change(&ending, "state = 'aborting', abort_reason = 'requested'").await;
     service.api.create(json!({ "filename": "empty", "size": 0 })).await;
     assert_eq!(service.fsck(&[]).await, (vec![], true));
     let text = String::from_utf8(service.verb(&["fsck"]).await.stdout).expect("text");
-    assert_eq!(text.trim(), "4 uploads, 1 of them completed");
+    assert_eq!(text.trim(), "6 uploads, 1 of them completed");
 }
 
 async fn each_disagreement_is_found_and_mended(mut service: Service) {
@@ -123,6 +131,12 @@ async fn each_disagreement_is_found_and_mended(mut service: Service) {
 
     let unfinished = service.completed().await;
     service.change(&unfinished, &format!("state = 'open', target_size = NULL, {FORGOTTEN}")).await;
+
+    // The backup was made while one was being completed, and another aborted.
+    let completing = service.completed().await;
+    service.change(&completing, &format!("state = 'completing', lease_until = 1, {FORGOTTEN}")).await;
+    let aborting = service.completed().await;
+    service.change(&aborting, &format!("state = 'aborting', abort_reason = 'requested', {FORGOTTEN}")).await;
 
     let ended = service.completed().await;
     service.change(&ended, &format!("state = 'aborted', abort_reason = 'requested', ended_at = 1, {FORGOTTEN}")).await;
@@ -139,6 +153,8 @@ async fn each_disagreement_is_found_and_mended(mut service: Service) {
     let mut all = vec![
         expected("completed without object", &missing),
         expected("object of ours not completed", &unfinished),
+        expected("object of ours not completed", &completing),
+        expected("object of ours not completed", &aborting),
         expected("object of an ended upload", &ended),
         expected("open upload that S3 does not have", &vanished),
         expected("object of an unknown upload", &unknown),
@@ -157,12 +173,63 @@ async fn each_disagreement_is_found_and_mended(mut service: Service) {
     assert_eq!(state(&missing).await, "deleted");
     assert_eq!(state(&unfinished).await, "completed");
     assert_eq!(service.api.download(&unfinished).await.1, b"hello");
+    assert_eq!((state(&completing).await, state(&aborting).await), ("completed".into(), "completed".into()));
     assert_eq!(state(&ended).await, "aborted");
     let upload = service.ledger_upload(&ended).await;
     assert_eq!(service.bucket().head(&upload).await.expect("an answer"), None);
     assert_eq!(service.api.get(&format!("/v1/uploads/{vanished}")).await.ok(200)["failure"], "upload-vanished");
     assert_eq!(service.api.download(&sound).await.1, b"hello");
     assert_eq!(service.fsck(&[]).await.0, [expected("object of an unknown upload", &unknown)]);
+}
+
+/// Between looking and mending somebody else may have mended it.
+async fn what_has_mended_itself_is_left_alone(service: Service) {
+    let (completed, open) = (service.completed().await, service.open().await);
+    let store = partita::app::open_store(&service.settings, Clock::default()).await.expect("the database");
+    let coordinator = Coordinator::new(store, service.bucket(), Clock::default(), &service.settings);
+    for id in [&completed, &open] {
+        let upload = service.ledger_upload(id).await;
+        for kind in [
+            Disagreement::ObjectMissing,
+            Disagreement::NotCompleted,
+            Disagreement::ObjectOfEnded,
+            Disagreement::UploadVanished,
+        ] {
+            let finding = Finding { kind, id: upload.id, key: upload.key.clone(), state: None };
+            let left = coordinator.mend(&finding).await.expect("an answer");
+            assert_eq!(left.version, upload.version, "{kind} of {}", upload.status.state());
+        }
+    }
+    assert_eq!(service.api.download(&completed).await.1, b"hello");
+    assert_eq!(service.fsck(&[]).await, (vec![], true));
+}
+
+async fn a_row_of_another_bucket_is_left_alone(mut service: Service) {
+    let id = service.completed().await;
+    service.change(&id, "bucket = 'another'").await;
+    let expected = (vec![("row of another bucket".to_owned(), id.clone())], false);
+    assert_eq!(service.repair().await, expected, "told, and not called mended");
+    assert_eq!(service.fsck(&[]).await, expected);
+    assert_eq!(service.api.get(&format!("/v1/uploads/{id}")).await.ok(200)["state"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_of_the_ledger_is_looked_at() {
+    let service = Service::on_sqlite().await;
+    let mut creating = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let api = service.api.clone();
+        creating.spawn(async move {
+            for _ in 0..250 {
+                api.create(json!({ "filename": "x", "size": 0 })).await;
+            }
+        });
+    }
+    creating.join_all().await;
+    let last = service.completed().await;
+    let upload = service.ledger_upload(&last).await;
+    service.bucket().delete(&upload.key, None).await.expect("deleted behind the service's back");
+    assert_eq!(service.fsck(&[]).await, (vec![("completed without object".to_owned(), last)], false));
 }
 
 async fn what_others_have_open_is_told_and_aborted_only_when_asked(service: Service) {
@@ -172,11 +239,13 @@ async fn what_others_have_open_is_told_and_aborted_only_when_asked(service: Serv
     foreign.key = "uploads/somebody/else's".into();
     let mut unknown = ours.clone();
     unknown.key = format!("uploads/{}/x", Uuid::now_v7());
+    let stray = service.bucket().create(&ours, &Preset::default()).await.expect("begun");
     let begun = [
         service.bucket().create(&foreign, &Preset::default()).await.expect("begun"),
         service.bucket().create(&unknown, &Preset::default()).await.expect("begun"),
     ];
     let mut expected = vec![
+        ("stray open upload".to_owned(), ours.key.clone()),
         ("unknown open upload".to_owned(), unknown.key.clone()),
         ("foreign open upload".to_owned(), foreign.key.clone()),
     ];
@@ -191,9 +260,11 @@ async fn what_others_have_open_is_told_and_aborted_only_when_asked(service: Serv
     );
     service.verb(&["sweep", "--abort-unknown", "--abort-foreign"]).await;
     assert!(open(&foreign, &begun[0]).await && open(&unknown, &begun[1]).await, "they may be alive: not a day old");
+    assert!(open(&ours, &stray).await, "and so may be a stray of ours");
     service.verb(&["sweep", "--abort-unknown", "--older-than", "0s"]).await;
     assert!(open(&foreign, &begun[0]).await && !open(&unknown, &begun[1]).await, "only of our form, unless asked");
-    expected.remove(0);
+    assert!(!open(&ours, &stray).await, "what the ledger knows by another id is nobody's");
+    expected.drain(..2);
     assert_eq!(service.fsck(&[]).await.0, expected);
     service.verb(&["sweep", "--abort-foreign", "--older-than", "0s"]).await;
     assert!(!open(&foreign, &begun[0]).await);

@@ -14,14 +14,14 @@ async fn a_file_with_the_right_checksum_is_verified(service: Service) {
     let api = &service.api;
     let bytes = file(17 * MIB + 3);
     let checksum = json!({ "algorithm": "CRC64NVME", "value": crc64nvme(&bytes) });
-    for at_creation in [true, false] {
+    for (at_creation, at_completion) in [(true, false), (false, true), (true, true)] {
         let mut create = json!({ "filename": "x", "size": bytes.len() });
         if at_creation {
             create["checksum"] = checksum.clone();
         }
         let (id, _, urls) = api.create(create).await;
         api.put_parts(&urls, &bytes).await;
-        let body = (!at_creation).then(|| json!({ "checksum": checksum }));
+        let body = at_completion.then(|| json!({ "size": bytes.len(), "checksum": checksum }));
         let completed = api.complete(&id, body).await.ok(200);
         let expected = json!({ "algorithm": "CRC64NVME", "value": crc64nvme(&bytes), "verified": true });
         assert_eq!(completed["object"]["checksum"], expected);

@@ -375,6 +375,9 @@ async fn an_open_upload_past_its_time_answers_as_expired(service: Service) {
     api.call("POST", &format!("{path}/complete"), None).await.problem(410, "upload-expired");
     api.call("POST", &format!("{path}/sync"), None).await.problem(410, "upload-expired");
     api.get(&format!("/v1/files/{id}")).await.problem(404, "file-not-found");
+    // That it has expired is told first, whatever else is wrong.
+    api.post(&format!("{path}/part-urls"), json!({ "parts": "2" })).await.problem(410, "upload-expired");
+    api.post(&format!("{path}/complete"), json!({ "size": 6 })).await.problem(410, "upload-expired");
     assert_eq!(api.get(&path).await.ok(200)["state"], "open", "nothing has swept it yet");
     api.delete(&path).await.ok(204);
 }
@@ -406,6 +409,16 @@ async fn activity_keeps_an_upload_alive_up_to_the_hard_cap(service: Service) {
     assert!(life < 48 * 3600, "no URL outlives the hard cap: {life}");
     service.advance(Duration::from_secs(u64::try_from(life).expect("seconds") + 60));
     api.put(&format!("{path}/parts/1"), json!({ "etag": "x" })).await.problem(410, "upload-expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_keeps_an_upload_alive_however_short_its_life() {
+    let service = Service::with(|settings| settings.upload_idle_ttl = Duration::from_secs(600)).await;
+    let (id, ..) = service.api.create(json!({ "filename": "x", "size": 5, "partUrls": { "count": 0 } })).await;
+    for _ in 0..4 {
+        service.advance(Duration::from_secs(360));
+        service.api.put(&format!("/v1/uploads/{id}/parts/1"), json!({ "etag": "x" })).await.ok(200);
+    }
 }
 
 async fn a_refused_completion_leaves_the_upload_open(service: Service) {

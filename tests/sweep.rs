@@ -14,6 +14,7 @@ on_both_databases! {
     an_upload_that_completes_by_itself_needs_nobody_to_ask
     a_creation_that_got_no_answer_is_gone_on_with
     an_abort_is_proved_when_nothing_can_land_any_more
+    an_abort_waits_for_the_longest_lived_url
     strays_of_an_unclear_creation_do_not_outlive_the_upload
     a_completion_whose_process_died_is_gone_on_with
     a_completion_that_nobody_can_resolve_is_given_up_at_its_hard_cap
@@ -83,6 +84,12 @@ async fn an_upload_that_completes_by_itself_needs_nobody_to_ask(service: Service
     assert_eq!(service.sweep().await, went("open → completed"));
     assert!(api.download(&id).await.1 == bytes);
 
+    let (asked, _, urls) = api.create(json!({ "filename": "x", "size": 5 })).await;
+    api.put_parts(&urls, b"hello").await;
+    service.set(&asked, "due_at = 1").await;
+    assert_eq!(service.sweep().await, went("open → open"), "one that is to be completed when it is asked for waits");
+    api.delete(&format!("/v1/uploads/{asked}")).await.ok(204);
+
     let (late, _, _) = api.create(json!({ "filename": "x", "size": 5, "autoComplete": true })).await;
     service.advance(Duration::from_secs(25 * HOUR));
     service.sweep().await;
@@ -109,8 +116,11 @@ async fn a_creation_that_got_no_answer_is_gone_on_with(service: Service) {
 
     let (past, ..) = api.create(json!({ "filename": "x", "size": 5, "partUrls": { "count": 0 } })).await;
     service.set(&past, &format!("{lost}, expires_at = 1")).await;
-    service.sweep().await;
-    assert_eq!(service.state(&past).await, "aborting", "nobody waits for it any more");
+    assert_eq!(service.sweep().await, went("creating → aborting"), "nobody waits for it any more");
+
+    let (at_work, ..) = api.create(json!({ "filename": "x", "size": 5, "partUrls": { "count": 0 } })).await;
+    service.set(&at_work, "state = 'creating', s3_upload_id = NULL, lease_until = 99999999999999, due_at = 1").await;
+    assert_eq!(service.sweep().await, went("creating → creating"), "whose lease lasts is not disturbed");
 }
 
 async fn an_abort_is_proved_when_nothing_can_land_any_more(service: Service) {
@@ -121,6 +131,23 @@ async fn an_abort_is_proved_when_nothing_can_land_any_more(service: Service) {
     assert_eq!(service.sweep().await, vec![], "its URL may have begun a transfer a quarter of an hour ago");
     assert_eq!(service.state(&id).await, "aborting");
     service.advance(Duration::from_secs(HOUR));
+    assert_eq!(service.sweep().await, went("aborting → aborted"));
+}
+
+async fn an_abort_waits_for_the_longest_lived_url(service: Service) {
+    let api = &service.api;
+    let (id, ..) = api.create(json!({ "filename": "x", "size": 5 })).await;
+    let sign = async |seconds: u64| {
+        let body = json!({ "parts": "1", "ttlSeconds": seconds });
+        api.post(&format!("/v1/uploads/{id}/part-urls"), body).await.ok(200);
+    };
+    sign(6 * HOUR).await;
+    sign(60).await;
+    api.delete(&format!("/v1/uploads/{id}")).await.ok(204);
+    service.advance(Duration::from_secs(6 * HOUR));
+    service.sweep().await;
+    assert_eq!(service.state(&id).await, "aborting", "a transfer begun by the first URL may still land");
+    service.advance(Duration::from_secs(2 * HOUR));
     assert_eq!(service.sweep().await, went("aborting → aborted"));
 }
 
@@ -185,7 +212,7 @@ async fn a_completion_that_nobody_can_resolve_is_given_up_at_its_hard_cap(servic
     service.set(&id, "state = 'completing', target_size = 5, lease_until = 1, due_at = 1, bucket = bucket").await;
     service.bucket().abort(&upload, &upload.s3_upload_id.clone().expect("an id")).await.expect("gone");
     service.advance(Duration::from_secs(7 * 24 * HOUR));
-    service.sweep().await;
+    assert_eq!(service.sweep().await, went("completing → refused"));
     let shown = api.get(&format!("/v1/uploads/{id}")).await.ok(200);
     assert_eq!((shown["state"].as_str(), shown["failure"].as_str()), (Some("failed"), Some("upload-vanished")));
 }

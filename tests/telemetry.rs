@@ -41,7 +41,10 @@ async fn metrics_tell_what_the_ledger_holds_and_what_was_done(service: Service) 
     assert_eq!(metrics["partita_s3_calls_total{operation=\"CompleteMultipartUpload\",result=\"ok\"}"], 1.0);
     assert_eq!(metrics["partita_http_requests_total{operation=\"createUpload\",status=\"201\"}"], 2.0);
     assert!(metrics["partita_http_request_seconds_count{operation=\"completeUpload\"}"] >= 1.0);
-    assert!(metrics.keys().any(|name| name.starts_with("partita_database_connections")));
+    let pools: &[&str] = if service.database_url.starts_with("sqlite") { &["write", "read"] } else { &["all"] };
+    for pool in pools {
+        assert!(metrics.contains_key(&format!("partita_database_connections{{pool=\"{pool}\",state=\"used\"}}")));
+    }
 
     // An abort that is not proved an hour after it could have been.
     service.advance(Duration::from_secs(3 * 3600));
@@ -60,6 +63,28 @@ async fn metrics_tell_what_the_ledger_holds_and_what_was_done(service: Service) 
     }
     let more = service.metrics().await.len() - names;
     assert!(more <= 2 * 16, "one operation with its buckets, and one for all that is none: {more}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_uploads_that_nobody_knows_are_counted() {
+    let mut service = Service::with(|_| {}).await;
+    let (id, ..) = service.api.create(json!({ "filename": "x", "size": 5 })).await;
+    let ours = service.ledger_upload(&id).await;
+    for _ in 0..2 {
+        let mut unknown = ours.clone();
+        unknown.key = format!("uploads/{}/x", uuid::Uuid::now_v7());
+        service.bucket().create(&unknown, &partita::config::Preset::default()).await.expect("begun");
+    }
+    service.settings.sweep_interval = Duration::from_millis(100);
+    service.restart().await;
+    for _ in 0..600 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Some(counted) = service.metrics().await.get("partita_unknown_uploads") {
+            assert_eq!(*counted, 2.0);
+            return;
+        }
+    }
+    panic!("never counted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

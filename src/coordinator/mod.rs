@@ -164,7 +164,7 @@ impl Coordinator {
         self.0.store.counts().await.map_err(Error::Store)
     }
 
-    /// Each pool of the database: its name, connections in use, connections waiting.
+    /// Each pool of the database: its name, connections in use, connections idle.
     pub fn connections(&self) -> Vec<(&'static str, u32, u32)> {
         self.0.store.connections()
     }

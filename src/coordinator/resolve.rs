@@ -112,7 +112,7 @@ impl Coordinator {
                     Err(error.into())
                 }
                 // Some stores say so of an upload without parts.
-                Some(error @ bucket::Error::NotFound { .. }) if can_reopen => self.explain(lease, error).await,
+                Some(error @ bucket::Error::NotFound { .. }) => self.explain(lease, error).await,
                 Some(error) => self.leave_unclear(lease, &error.to_string()).await,
                 // The lease was taken over after its quiet time: send it again.
                 None => Box::pin(self.send(lease, target)).await,

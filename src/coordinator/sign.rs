@@ -116,7 +116,6 @@ impl Coordinator {
             return Err(Invalid::BatchTooLarge(MAX_PARTS.into()).into());
         }
         match parts {
-            PartsRequest::Numbers(_) if upload.part_checksum.is_some() => Err(Invalid::ChecksumRequired.into()),
             PartsRequest::Numbers(numbers) => {
                 numbers.iter().map(|number| self.check_part(upload, number, None, None)).collect()
             }

@@ -188,7 +188,7 @@ impl Store {
         }
     }
 
-    /// Each pool: its name, connections in use, connections waiting.
+    /// Each pool: its name, connections in use, connections idle.
     pub fn connections(&self) -> Vec<(&'static str, u32, u32)> {
         let count = |size: u32, idle: usize| {
             let idle = std::cmp::min(size, u32::try_from(idle).unwrap_or(u32::MAX));

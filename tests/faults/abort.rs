@@ -2,15 +2,18 @@
 
 use serde_json::json;
 
-use super::{HOUR, rows, scripts};
+use super::{HOUR, is_unclear, rows, scripts};
 use crate::support::Service;
-use crate::support::scripted_s3::Operation::{AbortMultipartUpload, CompleteMultipartUpload, HeadObject, ListParts};
+use crate::support::scripted_s3::Operation::{
+    AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, HeadObject, ListParts,
+};
 use crate::support::scripted_s3::{Script, on};
 
 scripts! {
     both {
         abort_fails
         abort_says_done_and_does_nothing
+        abort_of_a_stray_says_done_and_does_nothing
         abort_of_what_was_completed
         abort_of_an_upload_that_rises_again
     }
@@ -63,6 +66,23 @@ rows! { an_abort_that_is_not_proved {
     abort_while_listing_is_forbidden: on(ListParts).refused(403, "AccessDenied");
     abort_while_listing_fails: on(ListParts).refused(500, "InternalError");
 } }
+
+/// What only the listing of the bucket knows must be seen to be gone, however long ago it was begun.
+async fn abort_of_a_stray_says_done_and_does_nothing(service: &mut Service) {
+    service.s3().play(on(CreateMultipartUpload).next(1).cut());
+    is_unclear(service.api.post("/v1/uploads", json!({ "filename": "x", "size": 5 })).await);
+    let path = format!("/v1/uploads/{}", service.uploads().await[0]["id"].as_str().expect("an id"));
+    let lying = service.s3().play(on(AbortMultipartUpload).unapplied().says(204, ""));
+    for _ in 0..2 {
+        service.api.delete(&path).await.ok(204);
+        assert_eq!(service.api.get(&path).await.ok(200)["state"], "aborting", "never aborted without proof");
+        service.advance(HOUR * 30);
+    }
+    lying.lift();
+    service.api.delete(&path).await.ok(204);
+    assert_eq!(service.api.get(&path).await.ok(200)["state"], "aborted");
+    assert_eq!(service.s3().open_uploads().await, []);
+}
 
 /// The answer is lost once: asking again is safe, and done by itself.
 async fn abort_done_and_cut(service: &mut Service) {

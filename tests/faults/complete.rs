@@ -1,10 +1,12 @@
 //! CompleteMultipartUpload: sent once, never taken at its word, never given up while its outcome is open.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::{HOUR, PAST_LEASES, is_running, rows, scripts};
+use super::{HOUR, PAST_LEASES, Ready, is_running, rows, scripts};
 use crate::support::Service;
-use crate::support::scripted_s3::Operation::{CompleteMultipartUpload, HeadObject};
+use crate::support::scripted_s3::Operation::{CompleteMultipartUpload, HeadObject, ListParts};
 use crate::support::scripted_s3::{Script, error, on};
 
 scripts! {
@@ -18,6 +20,10 @@ scripts! {
         complete_held_while_everybody_asks
         complete_done_late_after_a_restart
         complete_held_while_it_is_aborted
+        complete_held_while_the_service_stops
+        complete_taken_over_and_refused
+        complete_given_up_by_who_has_lost_it
+        complete_held_while_anothers_object_appears
     }
     sqlite {
         complete_done_but_fails
@@ -47,8 +53,11 @@ scripts! {
         complete_answers_late
         complete_refused_reopens
         complete_taken_by_nobody_reopens
+        complete_blamed_on_a_checksum_nobody_gave
+        complete_denied_for_want_of_a_part
         complete_blamed_on_right_parts
         complete_of_a_vanished_upload
+        complete_by_itself_is_gone_on_with_by_whoever_looks
         complete_of_an_upload_completed_behind
     }
 }
@@ -206,12 +215,96 @@ async fn complete_held_while_it_is_aborted(service: &mut Service) {
     service.api.delete(&upload.path).await.problem(409, "already-completed");
 }
 
-async fn complete_refused_reopens(service: &mut Service) {
+/// The client has gone, and the service is to stop: what S3 is at is seen to its end first.
+async fn complete_held_while_the_service_stops(service: &mut Service) {
+    service.in_haste().await;
     let upload = service.ready().await;
-    let refusing = service.s3().play(on(CompleteMultipartUpload).unapplied().refused(403, "AccessDenied"));
+    let slow = service.s3().play(on(CompleteMultipartUpload).held());
+    is_running(service.completes(&upload).await);
+    tokio::join!(service.restart(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        slow.release();
+    });
+    assert_eq!(service.state_of(&upload).await, "completed");
+}
+
+/// Whoever has lost the lease while it looked for proof tells what the other was told: the upload is open again, and why.
+async fn complete_taken_over_and_refused(service: &mut Service) {
+    let upload = service.ready().await;
+    service.s3().play(on(CompleteMultipartUpload).next(1).unapplied().cut());
+    let slow = service.s3().play(on(HeadObject).next(1).held().refused(500, "InternalError"));
+    let (first, ()) = tokio::join!(service.completes(&upload), async {
+        slow.met(1).await;
+        service.advance(PAST_LEASES);
+        service.s3().play(on(CompleteMultipartUpload).next(1).unapplied().refused(400, "InvalidPart"));
+        let other = service.s3().play(on(ListParts).edited(|_, _, body| *body = body.replace("<Size>5<", "<Size>4<")));
+        assert_eq!(service.completes(&upload).await.problem(409, "parts-differ")["parts"], "1");
+        other.lift();
+        slow.release();
+    });
+    assert_eq!(first.problem(409, "parts-differ")["parts"], "1");
+    assert_eq!(service.state_of(&upload).await, "open");
+    service.completes(&upload).await.ok(200);
+}
+
+/// Whoever has lost the lease fails nothing any more, whatever it has seen at the key: the upload is open again.
+async fn complete_given_up_by_who_has_lost_it(service: &mut Service) {
+    let upload = service.ready().await;
+    service.s3().put_foreign_object(&upload.key).await;
+    let said = format!("{RESULT}<ETag>\"x-1\"</ETag></CompleteMultipartUploadResult>");
+    service.s3().play(on(CompleteMultipartUpload).next(1).unapplied().says(200, said));
+    let slow = service.s3().play(on(HeadObject).next(1).held());
+    let (first, ()) = tokio::join!(service.completes(&upload), async {
+        slow.met(1).await;
+        service.advance(PAST_LEASES);
+        service.s3().play(on(CompleteMultipartUpload).next(1).unapplied().refused(403, "AccessDenied"));
+        service.completes(&upload).await.problem(502, "storage-refused");
+        slow.release();
+    });
+    assert_eq!(first.problem(409, "upload-not-open")["state"], "open");
+    assert_eq!(service.state_of(&upload).await, "open");
+}
+
+/// Of the very size of ours: while S3 is at work on ours, only whose object it is tells them apart.
+async fn complete_held_while_anothers_object_appears(service: &mut Service) {
+    service.in_haste().await;
+    let bytes = b"fifteen bytes!!";
+    let (id, upload, urls) = service.api.create(json!({ "filename": "x", "size": bytes.len() })).await;
+    service.api.put_parts(&urls, bytes).await;
+    let key = upload["key"].as_str().expect("a key").to_owned();
+    let upload = Ready { path: format!("/v1/uploads/{id}"), key, id };
+    let slow = service.s3().play(on(CompleteMultipartUpload).held());
+    is_running(service.completes(&upload).await);
+    service.s3().put_foreign_object(&upload.key).await;
+    assert_eq!(service.s3().object(&upload.key).await.map(|object| object.size), Some(bytes.len() as i64));
+    is_running(service.completes(&upload).await);
+    slow.release();
+    service.api.complete(&upload.id, None).await.problem(410, "upload-failed");
+}
+
+async fn a_completion_that_is_refused(service: &mut Service, script: Script) {
+    let upload = service.ready().await;
+    let refusing = service.s3().play(script);
     service.completes(&upload).await.problem(502, "storage-refused");
     assert_eq!((service.state_of(&upload).await.as_str(), refusing.times()), ("open", 1));
     refusing.lift();
+    service.completes(&upload).await.ok(200);
+}
+
+rows! { a_completion_that_is_refused {
+    complete_refused_reopens: on(CompleteMultipartUpload).unapplied().refused(403, "AccessDenied");
+    complete_blamed_on_a_checksum_nobody_gave: on(CompleteMultipartUpload).unapplied().refused(400, "BadDigest");
+} }
+
+/// Some stores deny an upload of which they hold too little: what is missing is told.
+async fn complete_denied_for_want_of_a_part(service: &mut Service) {
+    let upload = service.ready().await;
+    let denied = service.s3().play(on(CompleteMultipartUpload).unapplied().refused(404, "NoSuchUpload"));
+    let forgetful = service.s3().play(on(ListParts).with_elements("Part", |_| Vec::new()));
+    assert_eq!(service.completes(&upload).await.problem(409, "parts-missing")["missingParts"], "1");
+    assert_eq!(service.state_of(&upload).await, "open");
+    denied.lift();
+    forgetful.lift();
     service.completes(&upload).await.ok(200);
 }
 
@@ -252,4 +345,16 @@ async fn complete_of_an_upload_completed_behind(service: &mut Service) {
         let completed = service.completes(&upload).await.ok(200);
         assert_eq!(completed["object"]["size"], json!(5), "what is there is not failed");
     }
+}
+
+/// S3 did nothing and said nothing: after the quiet time a look at the upload is enough.
+async fn complete_by_itself_is_gone_on_with_by_whoever_looks(service: &mut Service) {
+    let (id, _, urls) = service.api.create(json!({ "filename": "x", "size": 5, "autoComplete": true })).await;
+    service.api.put_parts(&urls, b"hello").await;
+    let path = format!("/v1/uploads/{id}");
+    service.s3().play(on(CompleteMultipartUpload).next(1).unapplied().cut());
+    assert_eq!(service.api.get(&path).await.ok(200)["state"], "completing");
+    service.advance(PAST_LEASES);
+    assert_eq!(service.api.get(&path).await.ok(200)["state"], "completed");
+    assert_eq!(service.s3().count(CompleteMultipartUpload), 2);
 }

@@ -16,8 +16,11 @@ scripts! {
         create_held_while_it_is_aborted
         create_refused
         create_refused_after_one_without_an_answer
+        create_refused_after_another_was_begun_in_its_place
         create_done_late
         create_done_late_beside_its_repetition
+        create_held_while_another_begins_it
+        create_held_while_another_is_lost
         empty_stream_whose_abort_fails
     }
     sqlite {
@@ -34,6 +37,7 @@ scripts! {
         create_says_ok_with_nothing
         create_says_ok_cut_short
         create_refused_but_done
+        create_refused_while_it_is_aborted
         create_not_done_and_its_client_comes_back
         create_done_twice_leaves_one
         create_lost_and_s3_cannot_be_asked
@@ -44,6 +48,8 @@ scripts! {
         empty_file_cut
         empty_file_fails
         empty_file_slow_down
+        empty_stream_put_and_cut
+        empty_stream_put_and_refused
     }
 }
 
@@ -117,6 +123,30 @@ async fn create_refused_after_one_without_an_answer(service: &mut Service) {
 
 fn path(upload: &Value) -> String {
     format!("/v1/uploads/{}", upload["id"].as_str().expect("an id"))
+}
+
+/// Whoever is refused at last is told of the upload that another has begun meanwhile.
+async fn create_refused_after_another_was_begun_in_its_place(service: &mut Service) {
+    let slow = service.s3().play(on(CreateMultipartUpload).next(1).unapplied().held().refused(403, "AccessDenied"));
+    let (first, second) = tokio::join!(create(service, "k"), async {
+        slow.met(1).await;
+        service.advance(PAST_LEASES);
+        let begun = create(service, "k").await.ok(201);
+        slow.release();
+        begun
+    });
+    assert_eq!(first.ok(201)["upload"]["id"], second["upload"]["id"]);
+    assert_eq!(only(service).await["state"], "open");
+}
+
+async fn create_refused_while_it_is_aborted(service: &mut Service) {
+    let slow = service.s3().play(on(CreateMultipartUpload).unapplied().held().refused(403, "AccessDenied"));
+    let (refused, ()) = tokio::join!(create(service, "k"), async {
+        slow.met(1).await;
+        service.api.delete(&path(&only(service).await)).await.ok(204);
+        slow.release();
+    });
+    refused.problem(502, "storage-refused");
 }
 
 async fn create_refused_but_done(service: &mut Service) {
@@ -205,6 +235,37 @@ async fn create_held_while_it_is_aborted(service: &mut Service) {
     assert_eq!(service.s3().count(AbortMultipartUpload), 1);
 }
 
+/// Whoever was overtaken is told of the upload there is, and what S3 began for it is gone.
+async fn create_held_while_another_begins_it(service: &mut Service) {
+    let slow = service.s3().play(on(CreateMultipartUpload).next(1).held());
+    let (first, second) = tokio::join!(create(service, "k"), async {
+        slow.met(1).await;
+        service.advance(PAST_LEASES);
+        let begun = create(service, "k").await.ok(201);
+        slow.release();
+        begun
+    });
+    assert_eq!(first.ok(201)["upload"]["id"], second["upload"]["id"]);
+    assert_eq!((service.s3().count(CreateMultipartUpload), service.s3().open_uploads().await.len()), (2, 1));
+}
+
+/// Another has taken it over and does not know yet what S3 began: what is there is left for whoever adopts it.
+async fn create_held_while_another_is_lost(service: &mut Service) {
+    let slow = service.s3().play(on(CreateMultipartUpload).next(1).held());
+    let (first, ()) = tokio::join!(create(service, "k"), async {
+        slow.met(1).await;
+        service.advance(PAST_LEASES);
+        service.s3().play(on(CreateMultipartUpload).next(1).unapplied().cut());
+        is_unclear(create(service, "k").await);
+        slow.release();
+    });
+    is_unclear(first);
+    service.advance(PAST_LEASES);
+    create(service, "k").await.ok(201);
+    assert_eq!((service.s3().count(CreateMultipartUpload), service.s3().open_uploads().await.len()), (2, 1));
+    assert_eq!(service.s3().count(AbortMultipartUpload), 0);
+}
+
 /// S3 begins it long after the connection was cut, and after everybody looked.
 async fn create_done_late(service: &mut Service) {
     let late = service.s3().play(on(CreateMultipartUpload).applied_late().cut());
@@ -281,6 +342,22 @@ rows! { an_empty_file_that_is_not_there {
     empty_file_cut: on(PutObject).unapplied().cut();
     empty_file_fails: on(PutObject).unapplied().refused(500, "InternalError");
     empty_file_slow_down: on(PutObject).unapplied().refused(503, "SlowDown");
+} }
+
+/// Its multipart upload is gone already: it is not open again, and is put once more.
+async fn an_empty_stream_that_is_not_there(service: &mut Service, script: Script) {
+    let (id, ..) = service.api.create(json!({ "filename": "stream" })).await;
+    let playing = service.s3().play(script);
+    is_running(service.api.post(&format!("/v1/uploads/{id}/complete"), json!({ "size": 0 })).await);
+    playing.lift();
+    service.advance(PAST_LEASES);
+    assert_eq!(service.api.complete(&id, Some(json!({ "size": 0 }))).await.ok(200)["object"]["size"], 0);
+    assert_eq!(service.s3().count(PutObject), 2);
+}
+
+rows! { an_empty_stream_that_is_not_there {
+    empty_stream_put_and_cut: on(PutObject).unapplied().cut();
+    empty_stream_put_and_refused: on(PutObject).unapplied().refused(403, "AccessDenied");
 } }
 
 #[test]

@@ -139,7 +139,7 @@ async fn every_end_is_true(service: &mut Service) {
                 };
                 assert_eq!(stored, Some(told), "completed: {upload}");
             }
-            "aborted" | "failed" => assert!(!ours, "it is there, and said not to be: {upload}"),
+            "aborted" | "failed" | "deleted" => assert!(!ours, "it is there, and said not to be: {upload}"),
             state => panic!("without an end ({state}): {upload}"),
         }
     }

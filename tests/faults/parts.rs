@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{PAST_LEASES, Ready, is_unclear, rows, scripts};
 use crate::support::scripted_s3::Operation::{CompleteMultipartUpload, ListParts, UploadPart};
 use crate::support::scripted_s3::{Call, Script, on};
-use crate::support::{MIB, Service, file};
+use crate::support::{MIB, Service, file, part_checksum};
 
 scripts! {
     both {
@@ -32,6 +32,7 @@ scripts! {
         listing_has_other_etags
         listing_has_another_size
         listing_denies_an_open_upload
+        listing_without_checksums
         listing_is_down_while_it_completes_by_itself
     }
 }
@@ -262,6 +263,28 @@ async fn listing_denies_an_open_upload(service: &mut Service) {
     assert_eq!(service.state_of(&upload).await, "open");
     completes_with(service, &upload, &bytes).await;
     assert!(lying.times() >= 1);
+}
+
+/// Not every store lists what each part's checksum is: only where S3 wants them repeated must the client tell.
+async fn listing_without_checksums(service: &mut Service) {
+    service.s3().play(on(ListParts).edited(|_, _, body| {
+        *body = body.replace("ChecksumSHA256>", "Other>").replace("ChecksumCRC64NVME>", "Other>");
+    }));
+    for (algorithm, repeated) in [("SHA256", true), ("CRC64NVME", false)] {
+        let create = json!({ "filename": "x", "size": 5, "partChecksum": algorithm });
+        let (id, ..) = service.api.create(create).await;
+        let path = format!("/v1/uploads/{id}");
+        let checksum = part_checksum(algorithm, b"hello");
+        let items = json!({ "items": [{ "partNumber": 1, "checksum": checksum }] });
+        let signed = service.api.post(&format!("{path}/part-urls"), items).await.ok(200);
+        let mut sent = service.api.put_parts(signed["partUrls"].as_array().expect("part URLs"), b"hello").await;
+        if repeated {
+            service.api.complete(&id, None).await.problem(422, "checksum-required");
+            sent[0]["checksum"] = json!(checksum);
+            service.api.put(&format!("{path}/parts"), json!({ "parts": sent })).await.ok(200);
+        }
+        service.api.complete(&id, None).await.ok(200);
+    }
 }
 
 /// Whoever only looks is not told of S3's troubles.

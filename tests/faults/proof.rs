@@ -24,7 +24,9 @@ scripts! {
         head_shows_no_size
         head_unclear_after_an_unclear_completion
         head_shows_anothers_object_for_a_moment
+        head_shows_anothers_object_once
         head_shows_another_checksum
+        head_shows_a_checksum_of_another_algorithm
         foreign_object_and_an_unclear_completion
         foreign_object_where_the_store_has_no_conditions
         reads_lag_behind_a_completion
@@ -117,6 +119,19 @@ async fn head_shows_another_checksum(service: &mut Service) {
     assert_eq!(service.s3().count(DeleteObject), 1, "what is wrong does not stay");
 }
 
+/// There is nothing to compare the client's checksum with: completed, and not called verified.
+async fn head_shows_a_checksum_of_another_algorithm(service: &mut Service) {
+    let checksum = json!({ "algorithm": "CRC64NVME", "value": crc64nvme(b"hello") });
+    let (id, _, urls) = service.api.create(json!({ "filename": "x", "size": 5, "checksum": checksum })).await;
+    service.api.put_parts(&urls, b"hello").await;
+    service.s3().play(on(HeadObject).edited(|_, head, _| {
+        head.headers.remove("x-amz-checksum-crc64nvme");
+        head.headers.insert("x-amz-checksum-crc32c", "mnG7TA==".parse().expect("a header"));
+    }));
+    let stored = service.api.complete(&id, None).await.ok(200)["object"]["checksum"].clone();
+    assert_eq!(stored, json!({ "algorithm": "CRC32C", "value": "mnG7TA==" }));
+}
+
 /// For a moment S3 shows the object as another's.
 async fn head_shows_anothers_object_for_a_moment(service: &mut Service) {
     let upload = service.ready().await;
@@ -126,6 +141,13 @@ async fn head_shows_anothers_object_for_a_moment(service: &mut Service) {
     lying.lift();
     service.api.delete(&upload.path).await.problem(409, "already-completed");
     assert_eq!(service.state_of(&upload).await, "completed");
+}
+
+/// Seen to be another's once, and ours when it is to be given up: completed after all, and told as such.
+async fn head_shows_anothers_object_once(service: &mut Service) {
+    let upload = service.ready().await;
+    service.s3().play(on(HeadObject).next(1).with_header("x-amz-meta-partita-upload-id", "another"));
+    assert_eq!(service.completes(&upload).await.ok(200)["state"], "completed");
 }
 
 async fn foreign_object_and_an_unclear_completion(service: &mut Service) {

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{HOUR, PAST_LEASES, is_running, is_unclear, scripts};
+use super::{HOUR, PAST_LEASES, Ready, is_running, is_unclear, scripts};
 use crate::support::Service;
 use crate::support::scripted_s3::Operation::{
-    AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, HeadObject, ListParts,
+    AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, DeleteObject, HeadObject,
+    ListMultipartUploads, ListParts,
 };
 use crate::support::scripted_s3::on;
 
@@ -21,8 +22,11 @@ scripts! {
         sweep_is_not_held_up_by_one_that_cannot_be_helped
         sweep_retries_an_abort_ever_less_often
         sweep_decides_nothing_without_proof
+        sweep_tells_what_could_not_be_settled
         sweep_completes_what_completes_by_itself
         sweep_expires_while_s3_is_away
+        sweep_calls_nothing_deleted_without_proof
+        sweep_deletes_nothing_that_another_has_put_there
     }
 }
 
@@ -144,6 +148,18 @@ async fn sweep_decides_nothing_without_proof(service: &mut Service) {
     assert_eq!(service.s3().count(CompleteMultipartUpload), 1);
 }
 
+async fn sweep_tells_what_could_not_be_settled(service: &mut Service) {
+    service.s3().play(on(CreateMultipartUpload).next(1).cut());
+    is_unclear(service.api.post("/v1/uploads", json!({ "filename": "x", "size": 5 })).await);
+    service.advance(PAST_LEASES);
+    let away = service.s3().play(on(ListMultipartUploads).unapplied().refused(503, "SlowDown"));
+    let sweep = async || service.app.as_ref().expect("running").sweep().await.expect("a sweep");
+    assert_eq!(sweep().await, [(("creating", "error"), 1)].into());
+    away.lift();
+    service.advance(PAST_LEASES);
+    assert_eq!(sweep().await, [(("creating", "open"), 1)].into());
+}
+
 async fn sweep_completes_what_completes_by_itself(service: &mut Service) {
     let (id, _, urls) = service.api.create(json!({ "filename": "x", "size": 5, "autoComplete": true })).await;
     service.api.put_parts(&urls, b"hello").await;
@@ -173,4 +189,41 @@ async fn sweep_expires_while_s3_is_away(service: &mut Service) {
     service.settle().await;
     assert_eq!(service.state_of(&upload).await, "aborted");
     assert_eq!(service.s3().open_uploads().await, []);
+}
+
+/// A completed upload whose file somebody has asked to be deleted.
+async fn deleting(service: &Service) -> Ready {
+    let upload = service.ready().await;
+    service.completes(&upload).await.ok(200);
+    let id = service.literal(&upload.id);
+    service.sql(&format!("UPDATE uploads SET state = 'deleting', due_at = 1 WHERE id = {id}")).await;
+    upload
+}
+
+/// S3 says that the object is gone, and it is not.
+async fn sweep_calls_nothing_deleted_without_proof(service: &mut Service) {
+    let upload = deleting(service).await;
+    let lying = service.s3().play(on(DeleteObject).unapplied().says(204, ""));
+    service.settle().await;
+    assert_eq!((service.state_of(&upload).await.as_str(), lying.times()), ("deleting", 1));
+    lying.lift();
+    service.advance(HOUR);
+    service.settle().await;
+    assert_eq!(service.state_of(&upload).await, "deleted");
+    assert_eq!(service.s3().object(&upload.key).await, None);
+}
+
+/// Ours is gone, and before anybody looks another's object stands in its place.
+async fn sweep_deletes_nothing_that_another_has_put_there(service: &mut Service) {
+    let upload = deleting(service).await;
+    let slow = service.s3().play(on(DeleteObject).held_after());
+    tokio::join!(service.settle(), async {
+        slow.met(1).await;
+        while service.s3().object(&upload.key).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+        service.s3().put_foreign_object(&upload.key).await;
+        slow.release();
+    });
+    assert_eq!((service.state_of(&upload).await.as_str(), slow.times()), ("deleted", 1));
 }
