@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -181,7 +180,7 @@ impl Client {
             return;
         }
         if plot == Plot::Deleted {
-            self.delete(&id).await;
+            self.delete(plot, &id).await;
         } else if self.random.percent(30) {
             self.complete(plot, &id, None, false).await;
             let reply = self.insist("DELETE", &format!("/v1/uploads/{id}"), None, None).await;
@@ -364,21 +363,21 @@ impl Client {
     }
 
     /// Sets a completed upload to be deleted.
-    async fn delete(&mut self, id: &str) {
+    async fn delete(&mut self, plot: Plot, id: &str) {
         self.told.with(id, |history| {
             history.deleted = true;
             None
         });
-        let id = if self.database.get_database_backend() == sea_orm::DbBackend::Sqlite {
-            format!("x'{}'", id.replace('-', ""))
-        } else {
-            format!("'{id}'")
-        };
-        let statement = format!(
-            "UPDATE uploads SET state = 'deleting', version = version + 1, due_at = updated_at
-             WHERE id = {id} AND state = 'completed'"
-        );
-        self.database.execute_unprepared(&statement).await.expect("deleting");
+        let path = format!("/v1/files/{id}");
+        let Some(reply) = self.insist("DELETE", &path, None, None).await else { return };
+        if reply.status != 204 {
+            return self.surprise(plot, "deletion", &reply);
+        }
+        // From then on nobody has it again.
+        let Some(reply) = self.insist("GET", &path, None, None).await else { return };
+        if reply.body["code"] != "file-not-found" {
+            self.surprise(plot, "look at a deleted file", &reply);
+        }
     }
 
     /// An upload that has ended, or whose time is over, refuses: that is well.

@@ -5,6 +5,7 @@
 mod abort;
 mod complete;
 mod create;
+mod delete;
 mod hard_won;
 mod listing;
 mod outage;

@@ -14,7 +14,7 @@ on_every_store! {
     what_was_completed_is_not_aborted
     an_upload_past_its_time_is_swept
     what_nobody_recorded_is_left_alone
-    a_deleted_file_is_swept
+    a_deleted_file_leaves_nothing
 }
 
 async fn an_aborted_upload_leaves_nothing(service: OnStore) {
@@ -98,11 +98,17 @@ async fn what_nobody_recorded_is_left_alone(service: OnStore) {
     service.assert_completed(&begun, &bytes).await;
 }
 
-async fn a_deleted_file_is_swept(service: OnStore) {
+async fn a_deleted_file_leaves_nothing(service: OnStore) {
     let bytes = file(9 * MIB);
     let (begun, sent) = service.send(&bytes).await;
     service.api.complete(&begun.id, Some(json!({ "parts": sent }))).await.ok(200);
     service.set(&begun, "state = 'deleting', due_at = 1").await;
     service.sweep_until(&begun, "deleted").await;
+    service.assert_gone(&begun).await;
+
+    let (begun, sent) = service.send(&bytes).await;
+    service.api.complete(&begun.id, Some(json!({ "parts": sent }))).await.ok(200);
+    service.api.delete(&format!("/v1/files/{}", begun.id)).await.ok(204);
+    assert_eq!(service.api.get(&begun.path).await.ok(200)["state"], "deleted");
     service.assert_gone(&begun).await;
 }

@@ -10,6 +10,7 @@ mod recovery;
 mod sending;
 mod service;
 mod store;
+mod versions;
 
 /// Declares each test once for every store. Those for Garage are built, and run only when they are asked for.
 macro_rules! on_every_store {

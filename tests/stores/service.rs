@@ -96,7 +96,7 @@ impl OnStore {
         OnStore::on_sqlite(Store::garage()).await
     }
 
-    async fn on_sqlite(store: Store) -> OnStore {
+    pub(super) async fn on_sqlite(store: Store) -> OnStore {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite://{}", folder.path().join("partita.sqlite").display());
         OnStore::start(store, folder, url).await
