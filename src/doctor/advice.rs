@@ -1,10 +1,12 @@
 //! The least that the bucket must allow, as texts to paste: IAM policy, CORS rule, lifecycle rule.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::bucket::{AbortRule, Cors, RULE_ID};
+use crate::config::{DEFAULT_PRESET, Encryption, Preset, PresetVisibility, Settings};
 
 /// An IAM policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,7 +22,15 @@ struct Statement {
     sid: &'static str,
     effect: &'static str,
     action: Vec<&'static str>,
-    resource: String,
+    resource: Resource,
+}
+
+/// One is written as itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Resource {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// A bucket's lifecycle configuration with one rule.
@@ -52,14 +62,18 @@ struct Abort {
     days_after_initiation: i32,
 }
 
-/// The rights that the service needs, and apart from them those of `doctor` itself.
-pub(super) fn policy(bucket: &str, prefix: &str, region: &str, versioned: bool) -> Policy {
+/// The rights that the service needs for what the settings say, and apart from them those of `doctor` itself. `bucket` is
+/// where uploads go unless a preset says otherwise.
+pub(super) fn policy(bucket: &str, settings: &Settings, region: &str, versioned: bool) -> Policy {
     let partition = match region {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
     };
-    let whole = format!("arn:{partition}:s3:::{bucket}");
+    let arn = |bucket: &str| format!("arn:{partition}:s3:::{bucket}");
+    let unnamed = Preset::default();
+    let presets =
+        || settings.preset.values().chain((!settings.preset.contains_key(DEFAULT_PRESET)).then_some(&unnamed));
     let mut objects = vec![
         "s3:PutObject",
         "s3:GetObject",
@@ -70,21 +84,46 @@ pub(super) fn policy(bucket: &str, prefix: &str, region: &str, versioned: bool) 
     if versioned {
         objects.extend(["s3:GetObjectVersion", "s3:DeleteObjectVersion"]);
     }
-    let statement = |sid, action, resource| Statement { sid, effect: "Allow", action, resource };
-    Policy {
-        version: "2012-10-17",
-        statement: vec![
-            statement("UploadsUnderThePrefix", objects, format!("{whole}/{prefix}*")),
-            // Without s3:ListBucket a missing object looks forbidden.
-            statement("TellAbsentFromForbidden", vec!["s3:ListBucket", "s3:ListBucketMultipartUploads"], whole.clone()),
-            statement("OnlyForDoctor", vec!["s3:GetLifecycleConfiguration"], whole.clone()),
-            statement(
-                "OnlyForDoctorFix",
-                vec!["s3:GetBucketCORS", "s3:PutBucketCORS", "s3:PutLifecycleConfiguration"],
-                whole,
-            ),
-        ],
+    if presets().any(|preset| preset.visibility == PresetVisibility::Public) {
+        objects.push("s3:PutObjectAcl");
     }
+    if presets().any(|preset| !preset.tags.is_empty()) {
+        objects.push("s3:PutObjectTagging");
+    }
+    let bucket_of = |preset: &Preset| arn(preset.bucket.as_deref().unwrap_or(bucket));
+    let prefix_of = |preset: &Preset| preset.prefix.clone().unwrap_or_else(|| settings.s3.prefix().to_owned());
+    let places: BTreeSet<_> = presets().map(|preset| format!("{}/{}*", bucket_of(preset), prefix_of(preset))).collect();
+    let buckets: BTreeSet<_> = presets().map(bucket_of).collect();
+    let statement = |sid, action, resources: BTreeSet<String>| {
+        let resource = resources.into_iter().collect::<Vec<_>>();
+        let resource =
+            if let [only] = resource.as_slice() { Resource::One(only.clone()) } else { Resource::Many(resource) };
+        Statement { sid, effect: "Allow", action, resource }
+    };
+    let one = || BTreeSet::from([arn(bucket)]);
+    let mut statements = vec![
+        statement("UploadsUnderThePrefix", objects, places),
+        // Without s3:ListBucket a missing object looks forbidden.
+        statement("TellAbsentFromForbidden", vec!["s3:ListBucket", "s3:ListBucketMultipartUploads"], buckets),
+        statement("OnlyForDoctor", vec!["s3:GetLifecycleConfiguration"], one()),
+        statement(
+            "OnlyForDoctorFix",
+            vec!["s3:GetBucketCORS", "s3:PutBucketCORS", "s3:PutLifecycleConfiguration"],
+            one(),
+        ),
+    ];
+    let keys: BTreeSet<_> = presets()
+        .filter(|preset| preset.encryption == Some(Encryption::Kms))
+        .map(|preset| match &preset.kms_key_id {
+            Some(key) if key.starts_with("arn:") => key.clone(),
+            Some(key) => format!("arn:{partition}:kms:{region}:ACCOUNT:key/{key}"),
+            None => format!("arn:{partition}:kms:{region}:ACCOUNT:key/KEY"),
+        })
+        .collect();
+    if !keys.is_empty() {
+        statements.push(statement("EncryptWithTheKey", vec!["kms:GenerateDataKey", "kms:Decrypt"], keys));
+    }
+    Policy { version: "2012-10-17", statement: statements }
 }
 
 /// Lets pages of these origins send parts and read the ETags.
@@ -125,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_policy_allows_what_the_service_does_and_nothing_else() {
-        let policy = to_value(policy("media", "uploads/", "eu-central-1", false)).expect("JSON");
+        let policy = to_value(policy("media", &Settings::default(), "eu-central-1", false)).expect("JSON");
         let objects = &policy["Statement"][0];
         assert_eq!(objects["Resource"], "arn:aws:s3:::media/uploads/*");
         let mut actions: Vec<_> =
@@ -151,11 +190,35 @@ mod tests {
             ("a/b/", "us-gov-west-1", "arn:aws-us-gov:s3:::media/a/b/*"),
         ];
         for (prefix, region, resource) in table {
-            let policy = to_value(policy("media", prefix, region, true)).expect("JSON");
+            let mut settings = Settings::default();
+            settings.s3.prefix = Some(prefix.to_owned());
+            let policy = to_value(policy("media", &settings, region, true)).expect("JSON");
             assert_eq!(policy["Statement"][0]["Resource"], resource);
             let text = policy["Statement"][0]["Action"].to_string();
             assert!(text.contains("s3:GetObjectVersion") && text.contains("s3:DeleteObjectVersion"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_policy_allows_what_presets_ask_for() {
+        let open = Preset {
+            bucket: Some("pictures".into()),
+            prefix: Some("p/".into()),
+            visibility: PresetVisibility::Public,
+            tags: [("a".to_owned(), "b".to_owned())].into(),
+            ..Preset::default()
+        };
+        let key = Some("1234".into());
+        let secret = Preset { encryption: Some(Encryption::Kms), kms_key_id: key, ..Preset::default() };
+        let preset = [("open".to_owned(), open), ("secret".to_owned(), secret)].into();
+        let policy = policy("media", &Settings { preset, ..Settings::default() }, "eu-central-1", false);
+        let policy = to_value(policy).expect("JSON");
+        let [objects, buckets] = [0, 1].map(|number| policy["Statement"][number].clone());
+        assert_eq!(objects["Resource"], json!(["arn:aws:s3:::media/uploads/*", "arn:aws:s3:::pictures/p/*"]));
+        assert_eq!(buckets["Resource"], json!(["arn:aws:s3:::media", "arn:aws:s3:::pictures"]));
+        let text = objects["Action"].to_string();
+        assert!(text.contains("s3:PutObjectAcl") && text.contains("s3:PutObjectTagging"), "{text}");
+        assert_eq!(policy["Statement"][4]["Resource"], "arn:aws:kms:eu-central-1:ACCOUNT:key/1234");
     }
 
     #[test]

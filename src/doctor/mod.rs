@@ -142,8 +142,7 @@ impl Doctor {
     /// What to paste, whatever was found.
     pub fn advice(&self, report: &Report) -> Advice {
         let versioned = report.checks().iter().any(|check| check.id == "versioning" && check.seen.starts_with("on"));
-        let policy =
-            || advice::policy(self.probe.bucket().name(), self.settings.s3.prefix(), self.probe.region(), versioned);
+        let policy = || advice::policy(self.probe.bucket().name(), &self.settings, self.probe.region(), versioned);
         Advice {
             policy: (!self.embedded).then(policy),
             cors: advice::cors(&self.origins),
