@@ -7,7 +7,8 @@
 //!  cli ──► app (wiring)
 //!           │
 //! http ──► coordinator ──► bucket   the only module that knows aws-sdk-s3
-//!               └────────► store    the only module that knows sea-orm
+//!   │           └────────► store    the only module that knows sea-orm
+//!   └────► access ───────────┘      who is calling, and what it may do
 //! upload (pure): states, plan, names, ranges; used by all, uses none
 //! ```
 //!

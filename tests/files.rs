@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Service, on_both_databases, with_callers};
+use crate::support::proxy::Proxy;
+use crate::support::{Service, new_database, on_both_databases, with_callers};
 
 on_both_databases! { a_file_is_had_again_by_links_that_end }
 
@@ -200,4 +201,48 @@ async fn a_deleted_file_is_gone_and_stays_gone(service: Service) {
     api.get(&format!("/v1/files/{open}/content")).await.problem(409, "not-completed");
     api.delete(&format!("/v1/uploads/{open}")).await.ok(204);
     api.delete(&format!("/v1/files/{open}")).await.problem(404, "file-not-found");
+}
+
+/// A thousand files cost no more statements than one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_files_is_one_question_however_long_it_is() {
+    let name = new_database().await.rsplit('/').next().expect("a name").to_owned();
+    let (proxy, url) = Proxy::before_postgres(&name).await;
+    let service = Service::with(|settings| settings.database_url = Some(url.into())).await;
+    let api = &service.api;
+    let id = api.upload(json!({ "filename": "x" }), b"hello").await;
+    let ask = async |request: &str, body: Option<serde_json::Value>, expected: usize| {
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let before = proxy.sent();
+        let answer = api.call(method, request, body).await.ok(200);
+        let items = answer["items"].as_array().expect("items");
+        assert_eq!(items.len(), expected);
+        assert!(items.iter().all(|item| item["url"].is_string() || item["downloadUrl"]["url"].is_string()));
+        proxy.sent() - before
+    };
+    let list = "/v1/files?limit=1000&downloadUrls=true";
+    // Once to prepare the statements.
+    ask(list, None, 1).await;
+    ask("/v1/files/download-urls", Some(json!({ "ids": [id] })), 1).await;
+    let (one, one_link) =
+        (ask(list, None, 1).await, ask("/v1/files/download-urls", Some(json!({ "ids": [id] })), 1).await);
+    service
+        .sql(
+            "DO $$ DECLARE model uploads; BEGIN
+                SELECT * INTO model FROM uploads;
+                FOR number IN 1..999 LOOP
+                    model.id = gen_random_uuid();
+                    model.object_key = 'uploads/' || model.id || '/x';
+                    INSERT INTO uploads SELECT model.*;
+                END LOOP;
+            END $$",
+        )
+        .await;
+    // The values of a question of a thousand ids fill more than one piece.
+    let many = ask(list, None, 1_000).await;
+    assert!(many <= one + 4, "{many} pieces for 1,000 files, {one} for one");
+    let page = api.get("/v1/files?limit=1000").await.ok(200);
+    let ids: Vec<_> = page["items"].as_array().expect("items").iter().map(|item| item["id"].clone()).collect();
+    let many_links = ask("/v1/files/download-urls", Some(json!({ "ids": ids })), 1_000).await;
+    assert!(many_links <= one_link + 4, "{many_links} pieces for 1,000 links, {one_link} for one");
 }

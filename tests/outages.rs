@@ -168,14 +168,9 @@ async fn a_database_that_is_away_is_told_and_comes_back() {
 /// The network swallows everything: no answer, no end of a connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_holds_nobody_for_long() {
-    let server = needed("PARTITA_TEST_POSTGRES");
-    let (user, rest) = server.split_once('@').expect("a user");
-    let proxy = Proxy::to(rest.split('/').next().expect("an address").to_owned()).await;
     let name = new_database().await.rsplit('/').next().expect("a name").to_owned();
-    let service = Service::with(|settings| {
-        settings.database_url = Some(format!("{user}@{}/{name}", proxy.address).into());
-    })
-    .await;
+    let (proxy, url) = Proxy::before_postgres(&name).await;
+    let service = Service::with(|settings| settings.database_url = Some(url.into())).await;
     let (id, ..) = service.api.create(json!({ "filename": "x", "size": 5 })).await;
     let path = format!("/v1/uploads/{id}");
     proxy.silence(true);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use partita::config::{Preset, PresetVisibility, Settings};
+use partita::config::{Encryption, Preset, PresetVisibility, Settings};
 use partita::upload::names::KeyTemplate;
 use serde_json::json;
 
 use crate::access::tokens;
+use crate::support::scripted_s3::Operation::{CreateMultipartUpload, PutObject};
 use crate::support::{Api, MIB, Service, file, on_either_database};
 
 on_either_database! {
@@ -184,4 +185,43 @@ async fn an_upload_ends_in_the_bucket_where_it_began(postgres: bool) {
     assert_eq!(api.get(&format!("/v1/uploads/{left}")).await.ok(200)["state"], "aborted");
     let open = service.bucket().named("pictures").open_uploads_under("", Default::default()).await.expect("a listing");
     assert_eq!(open.0, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_get_what_their_preset_gives_them() {
+    let rich = Preset {
+        storage_class: Some("STANDARD_IA".into()),
+        encryption: Some(Encryption::Kms),
+        kms_key_id: Some("a-key".into()),
+        tags: BTreeMap::from([("purpose".into(), "a b=c".into()), ("team".into(), String::new())]),
+        cache_control: Some("private, max-age=60".into()),
+        visibility: PresetVisibility::Public,
+        ..Preset::default()
+    };
+    let plain = Preset { encryption: Some(Encryption::S3), ..Preset::default() };
+    let service = Service::scripted(false, |settings| {
+        settings.preset = [("rich".to_owned(), rich), ("plain".to_owned(), plain)].into();
+    })
+    .await;
+    let api = &service.api;
+    let rich = [
+        ("x-amz-storage-class", "STANDARD_IA"),
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", "a-key"),
+        ("x-amz-tagging", "purpose=a%20b%3Dc&team="),
+        ("cache-control", "private, max-age=60"),
+        ("x-amz-acl", "public-read"),
+    ];
+    for (preset, expected) in [("rich", &rich[..]), ("plain", &[("x-amz-server-side-encryption", "AES256")])] {
+        // What a file gets when it is begun, an empty one gets when it is put.
+        for (size, operation) in [(5, CreateMultipartUpload), (0, PutObject)] {
+            let (id, ..) = api.create(json!({ "filename": "x", "preset": preset, "size": size })).await;
+            if size == 0 {
+                api.complete(&id, None).await.ok(200);
+            }
+            let call = service.s3().calls(Some(operation)).pop().expect("a call");
+            let given = rich.iter().filter_map(|(name, _)| Some((*name, call.headers.get(*name)?.to_str().ok()?)));
+            assert_eq!(given.collect::<Vec<_>>(), expected, "{preset}, {size} bytes");
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Call {
     /// Empty where the call is of a bucket.
     pub(crate) key: String,
     pub(crate) query: HashMap<String, String>,
+    pub(crate) headers: http::HeaderMap,
     pub(crate) started: Instant,
     /// When S3 was through with it, which may be after its client went away.
     pub(crate) ended: Option<Instant>,
@@ -34,7 +35,8 @@ impl Call {
         let path = decoded(head.uri.path());
         let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key).to_owned();
         let operation = Operation::of(&head.method, !key.is_empty(), |name| query.contains_key(name));
-        Call { operation, key, query, started: Instant::now(), ended: None, status: None }
+        let headers = head.headers.clone();
+        Call { operation, key, query, headers, started: Instant::now(), ended: None, status: None }
     }
 
     /// S3's id of the multipart upload, where the call names one.
