@@ -8,7 +8,9 @@
 //! `s3:ListMultipartUploadParts` on the objects under the prefix; `s3:ListBucket` (without it a missing object looks
 //! forbidden) and `s3:ListBucketMultipartUploads` on the bucket.
 
+mod begin;
 mod error;
+mod fault;
 mod listing;
 mod presign;
 mod probe;
@@ -17,7 +19,6 @@ mod rules;
 mod urls;
 mod whole;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,28 +33,23 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectCannedAcl,
-    ServerSideEncryption, StorageClass,
-};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use error::Error;
+pub use fault::Fault;
 pub use listing::{Marker, OpenUpload};
 use presign::Address;
-pub use probe::{Fault, FoundCredentials, Guards, Opened, Probe, ProbedObject};
+pub use probe::{FoundCredentials, Guards, Opened, Probe, ProbedObject};
 pub use read::Body;
 pub use rules::{AbortRule, Cors, RULE_ID};
 pub use urls::{Download, PresignedUrl, UrlSigner};
 use urls::{NoCredentials, SigningCredentials};
 use whole::WholeAnswers;
 
-use crate::config::{Capabilities, Encryption, FullObjectChecksum, Preset, S3};
-use crate::upload::metadata::{self, UPLOAD_ID_KEY};
-use crate::upload::names::{Disposition, content_disposition};
-use crate::upload::{Algorithm, Checksum, ETag, Part, Target, Upload, Visibility};
+use crate::config::{Capabilities, FullObjectChecksum, S3};
+use crate::upload::metadata::UPLOAD_ID_KEY;
+use crate::upload::{Algorithm, Checksum, ETag, Part, Target, Upload};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -213,73 +209,6 @@ impl Bucket {
         metrics::counter!("partita_s3_calls_total", "operation" => operation, "result" => result).increment(1);
         metrics::histogram!("partita_s3_call_seconds", "operation" => operation).record(began.elapsed());
         outcome
-    }
-
-    /// CreateMultipartUpload, once: a repetition could leak an upload. Sets the object's type, disposition and
-    /// metadata, and what its preset gives it. Returns S3's id of it.
-    ///
-    /// # Errors
-    /// After [`Error::Unavailable`] S3 may hold an upload of this key.
-    pub async fn create(&self, upload: &Upload, preset: &Preset) -> Result<String, Error> {
-        let (encryption, kms_key_id) = encryption(preset);
-        let mut request = self
-            .client
-            .create_multipart_upload()
-            .bucket(&self.name)
-            .key(&upload.key)
-            .content_type(&upload.content_type)
-            .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
-            .set_metadata(Some(object_metadata(upload).into_iter().collect()))
-            .set_storage_class(preset.storage_class.as_deref().map(StorageClass::from))
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key_id)
-            .set_tagging(tagging(preset))
-            .set_cache_control(preset.cache_control.clone())
-            .set_acl((upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
-            .set_expected_bucket_owner(self.expected_owner.clone());
-        let told = self.capabilities.full_object_checksum == FullObjectChecksum::Told;
-        if let Some(algorithm) = upload.part_checksum.or(told.then_some(Algorithm::Crc64Nvme)) {
-            let kind = if algorithm.is_full_object() { ChecksumType::FullObject } else { ChecksumType::Composite };
-            request = request.checksum_algorithm(checksum_algorithm(algorithm)).checksum_type(kind);
-        }
-        let once = Builder::new().retry_config(RetryConfig::disabled());
-        let answer = self.observed("CreateMultipartUpload", request.customize().config_override(once).send()).await?;
-        match answer.upload_id {
-            Some(id) if !id.is_empty() => Ok(id),
-            _ => Err(Error::Unavailable("an upload without an id".into())),
-        }
-    }
-
-    /// PutObject of nothing, for an empty file.
-    ///
-    /// # Errors
-    /// A refusal with `PreconditionFailed` when another object stands at the key.
-    pub async fn put_empty(&self, upload: &Upload, preset: &Preset) -> Result<(), Error> {
-        let (encryption, kms_key_id) = encryption(preset);
-        let condition = self.capabilities.conditional_completion.then(|| "*".to_owned());
-        let told = self.capabilities.full_object_checksum != FullObjectChecksum::None;
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(&upload.key)
-            .body(ByteStream::from_static(b""))
-            .content_length(0)
-            .content_type(&upload.content_type)
-            .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
-            .set_metadata(Some(object_metadata(upload).into_iter().collect()))
-            .set_storage_class(preset.storage_class.as_deref().map(StorageClass::from))
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key_id)
-            .set_tagging(tagging(preset))
-            .set_cache_control(preset.cache_control.clone())
-            .set_acl((upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
-            .set_checksum_algorithm(told.then_some(ChecksumAlgorithm::Crc64Nvme))
-            .set_if_none_match(condition)
-            .set_expected_bucket_owner(self.expected_owner.clone());
-        let once = Builder::new().retry_config(RetryConfig::disabled());
-        self.observed("PutObject", request.customize().config_override(once).send()).await?;
-        Ok(())
     }
 
     /// ListParts, every page. Some stores list a part that was sent again several times, in any order: all are returned.
@@ -491,33 +420,10 @@ fn retry_budget() -> RetryPartition {
     RetryPartition::custom("partita").token_bucket(tokens).build()
 }
 
-/// What the object's metadata says: the client's, and whose upload it is.
-fn object_metadata(upload: &Upload) -> BTreeMap<String, String> {
-    let mut metadata: BTreeMap<String, String> =
-        upload.metadata.iter().map(|(key, value)| (key.clone(), metadata::encode(value))).collect();
-    metadata.insert(UPLOAD_ID_KEY.to_owned(), upload.id.to_string());
-    metadata
-}
-
 fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
     match algorithm {
         Algorithm::Crc64Nvme => ChecksumAlgorithm::Crc64Nvme,
         Algorithm::Crc32C => ChecksumAlgorithm::Crc32C,
         Algorithm::Sha256 => ChecksumAlgorithm::Sha256,
     }
-}
-
-fn encryption(preset: &Preset) -> (Option<ServerSideEncryption>, Option<String>) {
-    let encryption = preset.encryption.map(|encryption| match encryption {
-        Encryption::S3 => ServerSideEncryption::Aes256,
-        Encryption::Kms => ServerSideEncryption::AwsKms,
-    });
-    (encryption, preset.kms_key_id.clone())
-}
-
-/// The tags as S3 takes them in a header: like the query of a URL.
-fn tagging(preset: &Preset) -> Option<String> {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let tags: Vec<_> = preset.tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
-    (!tags.is_empty()).then(|| tags.join("&"))
 }

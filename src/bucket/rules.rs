@@ -6,7 +6,8 @@ use aws_sdk_s3::types::{
 };
 use serde::Serialize;
 
-use super::probe::{Fault, Probe};
+use super::Fault;
+use super::probe::Probe;
 
 /// The ID of the rules that are ours.
 pub const RULE_ID: &str = "partita";
