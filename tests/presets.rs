@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::access::tokens;
 use crate::support::scripted_s3::Operation::{CreateMultipartUpload, PutObject};
-use crate::support::{Api, MIB, Service, file, on_either_database};
+use crate::support::{Api, MIB, Service, crc64nvme, file, on_either_database, part_checksum};
 
 on_either_database! {
     a_preset_decides_what_may_be_uploaded_and_where_it_goes
@@ -35,7 +35,7 @@ fn with_presets(settings: &mut Settings) {
         ..Preset::default()
     };
     let open = Preset { visibility: PresetVisibility::Public, ..Preset::default() };
-    let checked = Preset { part_checksum: Some("CRC32C".into()), ..Preset::default() };
+    let checked = Preset { part_checksum: Some("CRC32C".into()), checksum_required: true, ..Preset::default() };
     settings.preset = [("pictures", pictures), ("open", open), ("checked", checked)]
         .map(|(name, preset)| (name.to_owned(), preset))
         .into();
@@ -121,6 +121,20 @@ async fn a_preset_makes_files_public_or_checked(postgres: bool) {
     assert_eq!((upload["partChecksum"].as_str(), urls.len()), (Some("CRC32C"), 0));
     let plain = api.post(&format!("/v1/uploads/{id}/part-urls"), json!({ "parts": "1" })).await;
     plain.problem(422, "checksum-required");
+    let path = format!("/v1/uploads/{id}/complete");
+    api.call("POST", &path, None).await.problem(422, "checksum-required");
+    let mut by_itself = body.clone();
+    by_itself["autoComplete"] = json!(true);
+    api.post("/v1/uploads", by_itself.clone()).await.problem(422, "checksum-required");
+    let checksum = json!({ "algorithm": "CRC64NVME", "value": crc64nvme(b"hello") });
+    by_itself["checksum"] = checksum.clone();
+    api.post("/v1/uploads", by_itself).await.ok(201);
+    let items = json!({ "items": [{ "partNumber": 1, "checksum": part_checksum("CRC32C", b"hello") }] });
+    let urls = api.post(&format!("/v1/uploads/{id}/part-urls"), items).await.ok(200)["partUrls"].clone();
+    api.put_parts(urls.as_array().expect("URLs"), b"hello").await;
+    let object = api.complete(&id, Some(json!({ "checksum": checksum }))).await.ok(200)["object"].clone();
+    assert_eq!(object["checksum"]["algorithm"], "CRC32C", "{object}");
+
     let mut other = body;
     other["partChecksum"] = json!("SHA256");
     api.post("/v1/uploads", other).await.problem(422, "invalid-checksum");

@@ -57,6 +57,8 @@ pub struct Preset {
     pub upload_max_ttl: Option<Duration>,
     /// Every part must carry a checksum of this algorithm: `CRC64NVME`, `CRC32C` or `SHA256`. Default: the client chooses.
     pub part_checksum: Option<String>,
+    /// Whether the file's checksum (CRC64NVME) must be given, at creation or at completion.
+    pub checksum_required: bool,
 }
 
 /// Server-side encryption.

@@ -307,6 +307,9 @@ impl Coordinator {
             }
             (created, told) => told.or(created),
         };
+        if checksum.is_none() && self.0.rules.of(upload).preset.checksum_required {
+            return Err(Invalid::FileChecksumRequired.into());
+        }
         Ok(Target { size, checksum })
     }
 }

@@ -111,6 +111,9 @@ impl Coordinator {
                 (asked, required) => asked.or(required),
             };
         let checksum = request.checksum.map(|(algorithm, value)| Checksum::of_file(&algorithm, value)).transpose()?;
+        if request.auto_complete && checksum.is_none() && rules.preset.checksum_required {
+            return Err(Invalid::FileChecksumRequired.into());
+        }
         if let Some(fingerprint) = &request.fingerprint {
             check_fingerprint(fingerprint, request.size)?;
         }

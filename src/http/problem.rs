@@ -285,7 +285,7 @@ impl From<Invalid> for Problem {
             }
             Invalid::ETag => Problem::new(Code::InvalidEtag, detail),
             Invalid::Checksum(_) => Problem::new(Code::InvalidChecksum, detail),
-            Invalid::ChecksumRequired => Problem::new(Code::ChecksumRequired, detail),
+            Invalid::ChecksumRequired | Invalid::FileChecksumRequired => Problem::new(Code::ChecksumRequired, detail),
             Invalid::Metadata(_) => Problem::new(Code::InvalidMetadata, detail),
             Invalid::Fingerprint(_) => Problem::new(Code::InvalidFingerprint, detail),
             Invalid::SizeMismatch(_) => Problem::new(Code::SizeMismatch, detail),

@@ -305,6 +305,9 @@ pub enum Invalid {
     /// The upload has part checksums, and this part came without.
     #[error("each part of this upload has a checksum: give it with each part")]
     ChecksumRequired,
+    /// The preset wants the file's checksum, and none was given.
+    #[error("this preset wants the file's checksum: give it at creation or at completion")]
+    FileChecksumRequired,
     /// Not metadata.
     #[error("{0}")]
     Metadata(&'static str),
