@@ -37,6 +37,7 @@ fn every_operation_has_what_generators_need() {
             assert!(status.len() == 3 && status.parse::<u16>().is_ok(), "{place} {status}");
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{place} {status}");
         }
+        assert!(operation.get("parameters").is_none_or(Value::is_array), "{place}: {}", operation["parameters"]);
         let body = &operation["requestBody"];
         assert!(body.is_null() || !body["content"]["application/json"]["example"].is_null(), "{place} has no example");
     }

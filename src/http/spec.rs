@@ -82,7 +82,7 @@ fn complete(operation: &mut Value) {
     if let Some((status, example)) = response {
         operation["responses"][status]["content"]["application/json"]["example"] = example;
     }
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         let schema = match parameter["name"].as_str().unwrap_or_default() {
             "upload_id" | "file_id" => json!({ "type": "string", "format": "uuid" }),
             "part_number" => json!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 10_000 }),
