@@ -33,9 +33,41 @@ const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 /** @type {Browser} */
 let browser;
 before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.PARTITA_TEST_CHROMIUM ?? "/usr/bin/chromium", args: QUIET });
+  browser = await launch();
 });
 after(() => browser?.close());
+
+/** @param {...string} more further arguments */
+function launch(...more) {
+  return chromium.launch({ executablePath: process.env.PARTITA_TEST_CHROMIUM ?? "/usr/bin/chromium", args: [...QUIET, ...more] });
+}
+
+/**
+ * A fresh browser profile without a page.
+ *
+ * @param {import("node:test").TestContext} t
+ */
+export async function freshProfile(t) {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  context.setDefaultTimeout(30_000);
+  return context;
+}
+
+/**
+ * The same in a browser of its own, for which names lead where this says.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {Record<string, string>} addresses by name
+ */
+export async function profileThatResolves(t, addresses) {
+  const rules = Object.entries(addresses).map(([name, address]) => `MAP ${name} ${address}`);
+  const own = await launch(`--host-resolver-rules=${rules.join(",")}`);
+  t.after(() => own.close());
+  const context = await own.newContext();
+  context.setDefaultTimeout(30_000);
+  return context;
+}
 
 /**
  * The page of a service in a fresh browser profile, and everything that it does.

@@ -7,6 +7,12 @@ import path from "node:path";
 export const MB = 1_000_000;
 export const MIB = 1024 * 1024;
 
+/** An image of one pixel. */
+export const PIXEL = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg==",
+  "base64",
+);
+
 /** @typedef {{ path: string, name: string, size: number, sha256: string }} TestFile */
 
 /**
@@ -51,4 +57,27 @@ export async function assertDownloads(url, file) {
   }
   assert.equal(size, file.size, "the object's size");
   assert.equal(hash.digest("hex"), file.sha256, "the object's SHA-256");
+}
+
+/**
+ * Uploads a small file as a script would, and tells its id.
+ *
+ * @param {import("./service.js").Service} service
+ * @param {{ filename: string, contentType: string, body: string | Buffer }} file
+ * @returns {Promise<string>}
+ */
+export async function uploaded(service, { filename, contentType, body }) {
+  const bytes = Buffer.from(body);
+  const wanted = JSON.stringify({ filename, contentType, size: bytes.length });
+  const headers = { "Content-Type": "application/json" };
+  const created = await fetch(`${service.url}/v1/uploads`, { method: "POST", headers, body: wanted });
+  assert.equal(created.status, 201, filename);
+  const { upload, partUrls } = await created.json();
+  for (const { url, headers } of partUrls) {
+    const put = await fetch(url, { method: "PUT", headers, body: bytes });
+    assert.equal(put.status, 200, filename);
+  }
+  const completed = await fetch(`${service.url}/v1/uploads/${upload.id}/complete`, { method: "POST" });
+  assert.equal(completed.status, 200, filename);
+  return upload.id;
 }

@@ -172,6 +172,14 @@ export class Service {
    * @param {`/v1/uploads?${string}`} path
    * @returns {Promise<{ items: Upload[] }>}
    *
+   * @overload
+   * @param {`/v1/files?${string}`} path
+   * @returns {Promise<{ items: { id: string }[] }>}
+   *
+   * @overload
+   * @param {`/v1/files/${string}/download-url?${string}`} path
+   * @returns {Promise<{ url: string }>}
+   *
    * @param {string} path
    * @returns {Promise<unknown>}
    */
