@@ -11,6 +11,7 @@ mod document;
 mod faults;
 mod files;
 mod fsck;
+mod hostile;
 mod idempotency;
 mod input;
 mod integrity;

@@ -15,6 +15,7 @@ on_either_database! {
     a_preset_decides_what_may_be_uploaded_and_where_it_goes
     a_preset_makes_files_public_or_checked
     a_caller_may_be_bound_to_presets
+    an_owner_of_any_name_stays_in_its_own_folder
     an_upload_ends_in_the_bucket_where_it_began
 }
 
@@ -57,6 +58,37 @@ async fn a_preset_decides_what_may_be_uploaded_and_where_it_goes(postgres: bool)
     };
     create(with("preset", json!("nothing"))).await.problem(404, "preset-not-found");
     create(with("preset", json!(""))).await.problem(404, "preset-not-found");
+    for refused in [
+        "image/svg+xml",
+        "text/html",
+        "image/pngx",
+        "application/octet-stream",
+        "videos/mp4",
+        "text/html; x=image/png",
+        "text/html;image/png",
+        "video",
+        "video/../text/html",
+        "xvideo/mp4",
+    ] {
+        let reply = create(with("contentType", json!(refused))).await;
+        assert!(
+            matches!(reply.body["code"].as_str(), Some("content-type-not-allowed" | "invalid-content-type")),
+            "{refused}"
+        );
+    }
+    for refused in [
+        "image/png, text/html",
+        "image/png,text/html",
+        "image/*",
+        "video/*",
+        "*/*",
+        " image/png",
+        "image/png\ttext/html",
+        "image /png",
+        "",
+    ] {
+        create(with("contentType", json!(refused))).await.problem(422, "invalid-content-type");
+    }
     for refused in ["image/svg+xml", "text/html", "image/pngx", "application/octet-stream", "videos/mp4"] {
         create(with("contentType", json!(refused))).await.problem(422, "content-type-not-allowed");
     }
@@ -80,6 +112,21 @@ async fn a_preset_decides_what_may_be_uploaded_and_where_it_goes(postgres: bool)
     let (headers, bytes) = api.download(&id).await;
     assert_eq!((headers["cache-control"].as_str(), bytes.as_slice()), ("private, max-age=60", b"hello".as_slice()));
     api.get(&format!("/v1/files/{id}/download-url?ttlSeconds=601")).await.problem(400, "invalid-request");
+    // Nor does a link that is the same for a while live longer, whenever it is asked for.
+    for _ in 0..20 {
+        let asked_at = service.clock().now();
+        let link = api.get(&format!("/v1/files/{id}/download-url?cacheable=true&ttlSeconds=60")).await.ok(200);
+        let until =
+            chrono::DateTime::parse_from_rfc3339(link["expiresAt"].as_str().expect("a moment")).expect("a moment");
+        let life = (until.to_utc() - asked_at).num_seconds();
+        assert!((59..=600).contains(&life), "{life}");
+        let url = link["url"].as_str().expect("a URL");
+        assert!(url.contains("X-Amz-Expires=600&") && url.contains("max-age%3D540"), "{url}");
+        service.advance(Duration::from_secs(97));
+    }
+    let longest = api.get(&format!("/v1/files/{id}/download-url?cacheable=true&ttlSeconds=600")).await.ok(200);
+    let url = longest["url"].as_str().expect("a URL");
+    assert!(url.contains("X-Amz-Expires=600&") && !url.contains("max-age%3D"), "nothing is left for a window: {url}");
 
     // Its lifetimes are its own.
     let (id, upload, urls) = api.create(picture.clone()).await;
@@ -237,5 +284,33 @@ async fn objects_get_what_their_preset_gives_them() {
             let given = rich.iter().filter_map(|(name, _)| Some((*name, call.headers.get(*name)?.to_str().ok()?)));
             assert_eq!(given.collect::<Vec<_>>(), expected, "{preset}, {size} bytes");
         }
+    }
+}
+
+async fn an_owner_of_any_name_stays_in_its_own_folder(postgres: bool) {
+    let service = Service::with_auth(postgres, |settings| {
+        with_presets(settings);
+        settings.auth.jwt = tokens::hs256();
+    })
+    .await;
+    let long = "x".repeat(255);
+    let mut folders = std::collections::HashSet::new();
+    let owners = [
+        "alice", "Alice", "alice/", "../alice", ".", "..", "/", "a/../b", "a%2fb", "{id}", "{owner}", "=2F", "/=",
+        "\u{e4}", "a\u{308}", &long,
+    ];
+    for owner in owners {
+        let mut claims = tokens::claims(&service);
+        claims["sub"] = owner.into();
+        let api = service.api.with(&tokens::by_secret(&claims));
+        let (id, upload, _) = api
+            .create(json!({ "filename": "{owner}.png", "preset": "pictures", "contentType": "image/png", "size": 5 }))
+            .await;
+        let key = upload["key"].as_str().expect("a key");
+        let segments: Vec<&str> = key.split('/').collect();
+        assert!(segments.len() == 4 && segments[0] == "media" && segments[3].starts_with(&id), "{owner}: {key}");
+        assert!(!segments.iter().any(|segment| ["", ".", ".."].contains(segment)), "{owner}: {key}");
+        assert!(folders.insert(segments[1].to_owned()), "{owner} shares {key} with another");
+        assert_eq!(upload["owner"], owner);
     }
 }

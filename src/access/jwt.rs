@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Caller, KeySet, Refusal, Scope, is_subject};
 use crate::clock::Clock;
@@ -27,8 +27,13 @@ struct Claims {
     /// Separated by blanks (RFC 8693 section 4.2).
     #[serde(default)]
     scope: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     partita_presets: Option<Vec<String>>,
+}
+
+/// For a claim that may be absent but not `null`: an application that lost its list must not thereby set its users free.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -105,6 +110,10 @@ impl Tokens {
         let header = decode_header(token).map_err(|_| Refusal::Invalid("not a token"))?;
         if header.alg != self.algorithm {
             return Err(Refusal::Invalid("signed by an algorithm that is not accepted here"));
+        }
+        // Whoever does not understand what is critical must not accept the token (RFC 7515 section 4.1.11).
+        if header.crit.is_some() {
+            return Err(Refusal::Invalid("its header asks for what is not understood here"));
         }
         // What else the header points to (`jku`, `jwk`, `x5u`) is nobody's business.
         let key = match &self.keys {

@@ -88,4 +88,14 @@ mod tests {
         assert!((1..=21).contains(&refused.wait), "{refused:?}");
         assert!(rate.count("b").is_ok());
     }
+
+    #[test]
+    fn callers_that_went_away_are_forgotten() {
+        let rate = Rate::per_minute(NonZeroU32::new(6_000_000).expect("a number"));
+        for number in 0..5 * TIDY_AFTER {
+            assert!(rate.count(&number.to_string()).is_ok());
+        }
+        let kept = rate.0.limiter.len();
+        assert!(kept <= 2 * TIDY_AFTER as usize, "{kept}");
+    }
 }

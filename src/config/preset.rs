@@ -46,7 +46,7 @@ pub struct Preset {
     /// Life of a download URL unless the caller asks for another.
     #[serde(with = "humantime_serde::option")]
     pub download_url_ttl: Option<Duration>,
-    /// The longest life of a part or download URL that a caller may ask for. Default: 7 days.
+    /// The longest life of a part or download URL that a caller may ask for, of a cacheable one too. Default: 7 days.
     #[serde(with = "humantime_serde::option")]
     pub max_url_ttl: Option<Duration>,
     /// An upload is given up this long after its last activity.

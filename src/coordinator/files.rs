@@ -224,23 +224,23 @@ impl Coordinator {
         files: &[&(Upload, Object)],
         request: DownloadRequest,
     ) -> Result<HashMap<Uuid, DownloadLink>, Error> {
-        let mut groups: HashMap<(&str, Duration), Vec<&(Upload, Object)>> = HashMap::new();
+        let mut groups: HashMap<(&str, Duration, i64), Vec<&(Upload, Object)>> = HashMap::new();
         for file in files {
             let rules = self.0.rules.of(&file.0);
             let life = rules.url_life(request.ttl, rules.download_url_ttl)?;
-            groups.entry((file.0.bucket.as_str(), life)).or_default().push(file);
+            let window = if request.cacheable { self.0.rules.cacheable_window } else { Duration::ZERO };
+            let window = i64::try_from(rules.window(window, life).as_secs()).unwrap_or(i64::MAX);
+            groups.entry((file.0.bucket.as_str(), life, window)).or_default().push(file);
         }
         let now = self.0.clock.now();
-        let window = TimeDelta::from_std(self.0.rules.cacheable_window).unwrap_or(TimeDelta::MAX);
         let mut links = HashMap::with_capacity(files.len());
-        for ((bucket, life), files) in groups {
+        for ((bucket, life, window), files) in groups {
             let life = TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX);
             // Within a window all URLs are signed at its beginning, and so are one and the same.
-            let (from, until, cache_control) = if request.cacheable {
-                let seconds = window.num_seconds().max(1);
-                let from = DateTime::from_timestamp(now.timestamp() / seconds * seconds, 0).unwrap_or(now);
-                let cached = format!("private, max-age={seconds}, immutable");
-                (from, from + (window + life).min(TimeDelta::days(7)), Some(cached))
+            let (from, until, cache_control) = if window > 0 {
+                let from = DateTime::from_timestamp(now.timestamp() / window * window, 0).unwrap_or(now);
+                let cached = format!("private, max-age={window}, immutable");
+                (from, from + TimeDelta::seconds(window) + life, Some(cached))
             } else {
                 (now, now + life, None)
             };

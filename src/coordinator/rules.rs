@@ -144,4 +144,10 @@ impl PresetRules {
             None => Ok(unasked.min(self.max_url_ttl)),
         }
     }
+
+    /// For how long all are given the same URL, if one that is given at the end of it is still to live so long: at its
+    /// beginning, too, no URL lives longer than this preset allows.
+    pub(super) fn window(&self, window: Duration, life: Duration) -> Duration {
+        window.min(self.max_url_ttl.saturating_sub(life))
+    }
 }

@@ -156,7 +156,8 @@ impl Doctor {
             ("expired-url", "a URL that had ended", &ended, &forged[..0], BODY, Verdict::Failed,
              "URLs would be good for ever: use a store that checks X-Amz-Expires."),
             ("unsigned-header", "an x-amz- header that nobody signed", &live, &forged[..], BODY, Verdict::Warning,
-             "S3 itself refuses those. No part of an upload's proof hangs on it, but be careful what else you rely on."),
+             "S3 itself refuses those. With x-amz-copy-source who has a part URL may get at every object that these \
+              credentials read: trust your clients with those, or use another store."),
         ];
         for (id, what, url, headers, body, accepted, hint) in table {
             let url = match url {

@@ -45,16 +45,17 @@ impl Origins {
         let refuse = |detail: &str| Problem::new(Code::ForbiddenOrigin, detail);
         // HTTP/2 has no `Host`; there, and in a request to a proxy, the URL names the authority.
         let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
-        let single = headers.get_all(header::HOST).iter().count() <= 1;
+        let is_single = |name: HeaderName| headers.get_all(name).iter().count() <= 1;
         let known = authority.as_ref().is_none_or(|authority| self.serves(authority));
-        let host = text(header::HOST).or(authority).filter(|host| single && known && self.serves(host));
+        let host = text(header::HOST).or(authority);
+        let host = host.filter(|host| is_single(header::HOST) && known && self.serves(host));
         let Some(host) = host else {
             return Err(refuse("this service is not known by that Host; see the setting allowed_hosts"));
         };
         if !headers.contains_key(header::ORIGIN) {
             return Ok(None);
         }
-        let origin = text(header::ORIGIN).unwrap_or_default();
+        let origin = text(header::ORIGIN).filter(|_| is_single(header::ORIGIN)).unwrap_or_default();
         if origin == format!("http://{host}") || origin == format!("https://{host}") {
             return Ok(None);
         }
@@ -65,15 +66,22 @@ impl Origins {
     }
 
     fn serves(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        if self.0.any_host {
+            return true;
+        }
+        let (name, rest) = match host.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').unwrap_or_default(),
+            None => host.split_at(host.find(':').unwrap_or(host.len())),
         };
-        self.0.any_host
-            || name == "localhost"
-            || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-            || name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
-            || self.0.hosts.iter().any(|allowed| allowed == name)
+        // Behind the name stands a port or nothing: `[::1].evil.example` is another name.
+        let is_all =
+            rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+        let is_loopback = if host.starts_with('[') {
+            name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+        } else {
+            name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        };
+        is_all && (is_loopback || self.0.hosts.iter().any(|allowed| allowed == name))
     }
 }
 

@@ -365,6 +365,8 @@ impl Methods {
     /// The operation of the API that this method on this path is, if it is one.
     pub(super) fn operation(&self, method: &Method, path: &str) -> Option<String> {
         let (_, _, operations) = self.entry(path)?;
+        // The router answers HEAD by what it has for GET: it is the same operation, and asks for the same scope.
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
         operations.iter().find(|(known, _)| known == method.as_str()).map(|(_, operation)| operation.clone())
     }
 

@@ -133,6 +133,82 @@ async fn a_token_is_good_only_if_all_of_it_is() {
     ask(&token).await.problem(401, "invalid-token");
 }
 
+/// A token's header and claims as they stand, signed: what no library would make.
+fn by_secret_as_it_stands(header: &str, claims: &str) -> String {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let message = format!("{}.{}", encode(header), encode(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("a signature");
+    format!("{message}.{signature}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_token_that_two_readers_may_read_differently_is_refused() {
+    let service = Service::with_auth(false, |settings| settings.auth.jwt = hs256()).await;
+    let exp = (now(&service) + TimeDelta::minutes(5)).timestamp();
+    let ask = async |header: &str, claims: &str| {
+        service.api.with(&by_secret_as_it_stands(header, claims)).get("/v1/uploads").await
+    };
+    let plain = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let iss_aud = r#""iss":"https://app.example","aud":"partita""#;
+    let sound = format!(r#"{{{iss_aud},"sub":"alice","exp":{exp},"scope":"uploads:write"}}"#);
+    ask(plain, &sound).await.ok(200);
+    ask(r#"{"alg":"HS256","kid":"../../dev/null"}"#, &sound).await.ok(200);
+    for header in [
+        // What is critical and not understood makes a token invalid (RFC 7515 section 4.1.11).
+        r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+        r#"{"alg":"HS256","crit":["exp"],"exp":1}"#,
+        r#"{"alg":"HS256","crit":[]}"#,
+        r#"{"alg":"HS256","crit":"b64"}"#,
+        r#"{"alg":"HS256","alg":"none"}"#,
+        r#"{"alg":"none","alg":"HS256"}"#,
+        r#"{"alg":["HS256"]}"#,
+        r#"{"alg":"hs256"}"#,
+        r#"{"alg":null}"#,
+        r#"{"typ":"JWT"}"#,
+        r#"{"alg":"HS256","kid":["a"]}"#,
+        r#"["HS256"]"#,
+        "HS256",
+    ] {
+        ask(header, &sound).await.problem(401, "invalid-token");
+    }
+    let claims = |rest: &str| format!("{{{iss_aud},{rest}}}");
+    for claims in [
+        claims(&format!(r#""sub":"alice","sub":"root","exp":{exp}"#)),
+        claims(&format!(r#""sub":"alice","exp":1,"exp":{exp}"#)),
+        claims(&format!(r#""sub":"alice","exp":{exp},"scope":"files:read","scope":"admin""#)),
+        claims(&format!(r#""iss":"https://app.example","sub":"alice","exp":{exp}"#)),
+        claims(&format!(r#""sub":"alice","exp":{exp},"partita_presets":["a"],"partita_presets":null"#)),
+        claims(&format!(r#""sub":"alice","exp":{exp},"partita_presets":null"#)),
+        claims(&format!(r#""sub":"alice","exp":{exp},"partita_presets":{{}}"#)),
+        claims(r#""sub":"alice","exp":1e999"#),
+        claims(r#""sub":"alice","exp":-1e308"#),
+        claims(r#""sub":"alice","exp":NaN"#),
+        claims(r#""sub":"alice","exp":Infinity"#),
+        claims(r#""sub":"alice","exp":true"#),
+        claims(r#""sub":"alice","exp":[9999999999]"#),
+        claims(&format!(r#""sub":"alice","exp":{exp},"nbf":1e308"#)),
+        claims(&format!(r#""sub":["alice"],"exp":{exp}"#)),
+        claims(&format!(r#""sub":"alice ","exp":{exp}"#)),
+        claims(&format!(r#""sub":"alice\u0000","exp":{exp}"#)),
+        claims(&format!(r#""sub":"\ud800","exp":{exp}"#)),
+        format!("[{sound}]"),
+        format!("{sound}{sound}"),
+        String::new(),
+    ] {
+        ask(plain, &claims).await.problem(401, "invalid-token");
+    }
+    // Padded, or with something behind it, it is another text.
+    let token = by_secret_as_it_stands(plain, &sound);
+    for changed in
+        [format!("{token}="), format!("{token}."), format!("{token}.x"), format!("{token}\t"), format!(".{token}")]
+    {
+        let reply = service.api.with(&changed).get("/v1/uploads").await;
+        assert!(reply.status == 401 || changed.trim() == token, "{changed}: {}", reply.body);
+    }
+}
+
 /// A server of one key set, which can be changed, and which counts who asks.
 struct KeyServer {
     url: String,
@@ -202,6 +278,15 @@ async fn each_algorithm_takes_its_own_keys_and_no_others() {
             } else {
                 reply.problem(401, "invalid-token");
             }
+        }
+        // A signature of zeros, which once was good for every key of a curve (CVE-2022-21449), and none at all.
+        let (_, algorithm, kid, key) = keys.iter().find(|(other, ..)| other == named).expect("it");
+        let sound = signed(*algorithm, Some(kid), &claims, key);
+        let (message, signature) = sound.rsplit_once('.').expect("a signature");
+        for forged in
+            ["A".repeat(signature.len()), "A".repeat(86), String::new(), signature[..signature.len() - 4].to_owned()]
+        {
+            service.api.with(&format!("{message}.{forged}")).get("/v1/uploads").await.problem(401, "invalid-token");
         }
         // The public key of one algorithm as the secret of another: the oldest trick there is.
         let confused = signed(Algorithm::HS256, Some("rsa"), &claims, &EncodingKey::from_secret(RSA));

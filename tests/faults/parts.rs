@@ -26,6 +26,10 @@ scripts! {
         listing_fails
         listing_says_ok_with_an_error
         listing_gateway
+        listing_has_entities_that_grow
+        listing_asks_for_a_file
+        listing_is_nested_deeply
+        listing_is_huge
         listing_forbidden
         listing_has_every_part_twice
         listing_has_two_versions_of_a_part
@@ -161,6 +165,42 @@ rows! { a_listing_that_does_not_end {
     listing_fails: on(ListParts).refused(500, "InternalError");
     listing_says_ok_with_an_error: on(ListParts).says(200, crate::support::scripted_s3::error("InternalError"));
     listing_gateway: on(ListParts).gateway(502);
+} }
+
+/// A document that no store makes: whatever is read of it, nothing is forgotten and nobody falls.
+async fn an_odd_listing(service: &mut Service, script: Script) {
+    let (upload, _, bytes) = all_recorded(service).await;
+    let playing = service.s3().play(script);
+    let reply = sync(service, &upload).await;
+    assert!(matches!(reply.status.as_u16(), 200 | 502 | 503), "{}", reply.body);
+    assert!(reply.body.to_string().len() < 10_000 && !reply.body.to_string().contains("root:"), "{}", reply.body);
+    playing.lift();
+    let shown = service.api.get(&upload.path).await.ok(200);
+    assert_eq!(shown["recordedParts"], 3, "what was acknowledged is kept");
+    completes_with(service, &upload, &bytes).await;
+}
+
+/// Puts this before the first part, and this before the document's root.
+fn with_odd(body: &mut String, inner: &str, prolog: &str) {
+    let at = body.find("<Part>").expect("a part");
+    body.insert_str(at, inner);
+    let at = body.find("<ListPartsResult").expect("the root");
+    body.insert_str(at, prolog);
+}
+
+rows! { an_odd_listing {
+    listing_has_entities_that_grow: on(ListParts).edited(|_, _, body| {
+        let mut grows = "<!DOCTYPE r [<!ENTITY e0 \"0123456789\">".to_owned();
+        for level in 1..10 {
+            grows += &format!("<!ENTITY e{level} \"{}\">", format!("&e{};", level - 1).repeat(10));
+        }
+        with_odd(body, "<Owner>&e9;</Owner>", &(grows + "]>"));
+    });
+    listing_asks_for_a_file: on(ListParts)
+        .edited(|_, _, body| with_odd(body, "<Owner>&e;</Owner>", "<!DOCTYPE r [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>"));
+    listing_is_nested_deeply: on(ListParts)
+        .edited(|_, _, body| with_odd(body, &format!("{}{}", "<a>".repeat(200_000), "</a>".repeat(200_000)), ""));
+    listing_is_huge: on(ListParts).edited(|_, _, body| with_odd(body, &" ".repeat(16 << 20), ""));
 } }
 
 async fn listing_forbidden(service: &mut Service) {

@@ -18,6 +18,7 @@ on_every_store! {
     a_client_that_lost_everything_but_the_id_resumes
     a_part_that_was_sent_again_counts_as_it_was_recorded
     the_store_refuses_whatever_was_not_signed
+    a_part_url_copies_nothing_from_elsewhere_but_on_ministack
 }
 
 async fn an_upload_goes_from_create_to_download(service: OnStore) {
@@ -234,6 +235,25 @@ async fn the_store_refuses_whatever_was_not_signed(service: OnStore) {
     tokio::time::sleep(Duration::from_secs(left + 1)).await;
     refused("a URL past its time", brief["url"].as_str().expect("a URL"), &bytes).await;
     assert_eq!(api.put_part(&begun.urls[0], &bytes).await.0, 200, "as it was signed");
+}
+
+/// With a source to copy from, a part URL would have anybody's bytes by the service's own rights (UploadPartCopy).
+async fn a_part_url_copies_nothing_from_elsewhere_but_on_ministack(service: OnStore) {
+    let api = &service.api;
+    let secret = file(5 * MIB);
+    let (theirs, _) = service.send(&secret).await;
+    api.complete(&theirs.id, None).await.ok(200);
+    let mut copied = false;
+    for body in [Vec::new(), vec![0; secret.len()]] {
+        let ours = service.begin(json!({ "filename": "x", "size": secret.len() })).await;
+        let mut copying = ours.urls[0].clone();
+        copying["headers"]["x-amz-copy-source"] = json!(format!("/{}/{}", service.store.bucket, theirs.key));
+        // A store may hang up on what it will not have.
+        let _ = service.try_part(&copying, &body).await;
+        copied |= api.complete(&ours.id, None).await.status == 200 && api.download(&ours.id).await.1 == secret;
+    }
+    // It takes headers that nobody signed, of which the doctor warns.
+    assert_eq!(copied, service.store.name.starts_with("ministack"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

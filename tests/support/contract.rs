@@ -13,6 +13,8 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(partita::http::document);
 pub(crate) fn check(method: &str, path: &str, reply: &Reply) {
     let place = format!("{method} {path} → {}: {}", reply.status, reply.body);
     assert!(reply.headers.contains_key("x-request-id"), "no request id: {place}");
+    assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "{place}");
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{place}");
     if reply.status.is_client_error() || reply.status.is_server_error() {
         assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{place}");
         let code = reply.body["code"].as_str().unwrap_or_else(|| panic!("no code: {place}"));
