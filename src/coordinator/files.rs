@@ -27,6 +27,10 @@ pub struct DownloadRequest {
     pub cacheable: bool,
 }
 
+/// What files have in common whose links are signed alike: their bucket, how long a link lives, and for how many seconds it
+/// stays the same.
+type Alike<'a> = (&'a str, Duration, i64);
+
 /// A URL from which the file can be had.
 #[derive(Debug, Clone)]
 pub struct DownloadLink {
@@ -224,7 +228,7 @@ impl Coordinator {
         files: &[&(Upload, Object)],
         request: DownloadRequest,
     ) -> Result<HashMap<Uuid, DownloadLink>, Error> {
-        let mut groups: HashMap<(&str, Duration, i64), Vec<&(Upload, Object)>> = HashMap::new();
+        let mut groups: HashMap<Alike<'_>, Vec<&(Upload, Object)>> = HashMap::new();
         for file in files {
             let rules = self.0.rules.of(&file.0);
             let life = rules.url_life(request.ttl, rules.download_url_ttl)?;

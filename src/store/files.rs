@@ -87,6 +87,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn share(&self, id: Uuid, subject: &str, most: usize) -> Result<bool, Error> {
         let transaction = self.begin().await?;
+        // Whoever shares the same file waits, so that together they exceed nothing.
+        let held = Entity::find_by_id(id).select_only().column(Column::Id).lock_exclusive();
+        held.into_tuple::<Uuid>().one(&transaction).await?;
         let now = self.now_in(&transaction).await?;
         let row = share::ActiveModel {
             upload_id: Set(id),
