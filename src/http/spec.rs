@@ -29,6 +29,9 @@ const DESCRIPTION: &str = "Coordinates large uploads to S3. The bytes go from th
 PUT the bytes of each part URL with exactly its headers, complete the upload. Unknown fields in a request are refused. \
 Every error is a problem document (RFC 9457) whose `code` is stable; new codes may appear.";
 
+/// The form of a fingerprint; sizes are below 10^18.
+const FINGERPRINT: &str = "^p1-(0|[1-9][0-9]{0,17})-[0-9a-f]{16}$";
+
 /// The document.
 pub fn document() -> Value {
     let service = OpenApiService::new((UploadsApi, FilesApi), "Partita", env!("CARGO_PKG_VERSION"));
@@ -90,6 +93,7 @@ fn complete(operation: &mut Value) {
             "ttlSeconds" => json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 604_800 }),
             "state" => json!({ "type": "string", "enum": State::ALL.map(State::name) }),
             "disposition" => json!({ "type": "string", "enum": ["attachment", "inline"] }),
+            "fingerprint" => json!({ "type": "string", "pattern": FINGERPRINT }),
             "owner" | "subject" => json!({ "type": "string", "minLength": 1, "maxLength": 255 }),
             "Range" => json!({ "type": "string", "example": "bytes=0-1023" }),
             "If-None-Match" => json!({ "type": "string", "example": "\"9bb58f26192e4ba00f01e2e7b136bbd8\"" }),
@@ -271,7 +275,7 @@ fn bounds(schemas: &mut Value) {
             json!({ "minimum": 5_242_880, "maximum": 5_368_709_120_i64, "multipleOf": 1_048_576 }),
         ),
         ("CreateUploadRequest", "partChecksum", json!({ "enum": algorithms })),
-        ("CreateUploadRequest", "fingerprint", json!({ "pattern": "^p1-[0-9]+-[0-9a-f]{16}$" })),
+        ("CreateUploadRequest", "fingerprint", json!({ "pattern": FINGERPRINT })),
         ("Upload", "partChecksum", json!({ "enum": algorithms })),
         ("PartUrlsRequest", "count", json!({ "minimum": 0, "maximum": 1_000 })),
         ("PartUrlsRequest", "ttlSeconds", json!({ "minimum": 1, "maximum": 604_800 })),

@@ -29,7 +29,8 @@ impl ApiResponse for StreamFileAnswer {
         };
         let bytes = || {
             let schema = poem_openapi::types::Binary::<Vec<u8>>::schema_ref();
-            vec![MetaMediaType { content_type: "application/octet-stream", schema }]
+            // The file's own type, where it is one that may be shown.
+            vec![MetaMediaType { content_type: "*/*", schema }]
         };
         let response = |status, description, content, headers| MetaResponse {
             description,
