@@ -157,7 +157,11 @@ impl World {
                 counts.acknowledged += 1;
             }
             if let Some((etag, size)) = &history.object {
-                let kept = if history.deleted { row.state == "deleted" } else { row.state == "completed" };
+                let kept = match row.state.as_str() {
+                    "deleted" => history.deletion_asked,
+                    "completed" => !history.deleted,
+                    _ => false,
+                };
                 if !kept || row.object_etag.as_deref() != Some(etag.as_str()) || row.target_size != Some(*size) {
                     violation(format!(
                         "{id} ({:?}) was told to be completed, {etag} of {size}, and is {row:?}",

@@ -30,6 +30,9 @@ pub(crate) struct History {
     /// A `200` to a completion, rather than a look at it.
     pub(crate) acknowledged: bool,
     pub(crate) aborted: bool,
+    /// A deletion was asked for, and may have come about though nobody was told.
+    pub(crate) deletion_asked: bool,
+    /// A deletion was acknowledged.
     pub(crate) deleted: bool,
 }
 
@@ -64,6 +67,7 @@ impl Told {
             object: None,
             acknowledged: false,
             aborted: false,
+            deletion_asked: false,
             deleted: false,
         };
         self.histories.lock().expect("no panic").entry(id.to_owned()).or_insert_with(new);

@@ -362,10 +362,10 @@ impl Client {
         }
     }
 
-    /// Sets a completed upload to be deleted.
+    /// Deletes the file of a completed upload.
     async fn delete(&mut self, plot: Plot, id: &str) {
         self.told.with(id, |history| {
-            history.deleted = true;
+            history.deletion_asked = true;
             None
         });
         let path = format!("/v1/files/{id}");
@@ -373,6 +373,10 @@ impl Client {
         if reply.status != 204 {
             return self.surprise(plot, "deletion", &reply);
         }
+        self.told.with(id, |history| {
+            history.deleted = true;
+            None
+        });
         // From then on nobody has it again.
         let Some(reply) = self.insist("GET", &path, None, None).await else { return };
         if reply.body["code"] != "file-not-found" {
