@@ -60,6 +60,18 @@ impl Findings {
     }
 }
 
+/// The bucket `media` of a store at `endpoint`.
+fn environment(endpoint: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("PARTITA_S3_BUCKET", "media"),
+        ("PARTITA_S3_ENDPOINT", endpoint),
+        ("PARTITA_S3_REGION", "us-east-1"),
+        ("PARTITA_S3_PATH_STYLE", "true"),
+        ("AWS_ACCESS_KEY_ID", ACCESS),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ]
+}
+
 async fn run(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_partita"));
     command.env_clear().current_dir(folder).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -154,14 +166,7 @@ impl World {
     }
 
     fn environment(&self) -> Vec<(&str, &str)> {
-        vec![
-            ("PARTITA_S3_BUCKET", "media"),
-            ("PARTITA_S3_ENDPOINT", &self.endpoint),
-            ("PARTITA_S3_REGION", "us-east-1"),
-            ("PARTITA_S3_PATH_STYLE", "true"),
-            ("AWS_ACCESS_KEY_ID", ACCESS),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ]
+        environment(&self.endpoint)
     }
 
     async fn doctor(&self, more: &[(&str, &str)], arguments: &[&str]) -> Findings {
@@ -407,14 +412,7 @@ async fn what_answers_instead_of_the_bucket_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     for (answer, id, words) in table {
         let endpoint = answering(answer).await;
-        let environment = [
-            ("PARTITA_S3_BUCKET", "media"),
-            ("PARTITA_S3_ENDPOINT", endpoint.as_str()),
-            ("PARTITA_S3_REGION", "us-east-1"),
-            ("PARTITA_S3_PATH_STYLE", "true"),
-            ("AWS_ACCESS_KEY_ID", ACCESS),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ];
+        let environment = environment(&endpoint);
         let findings = doctor(folder.path(), &environment, &["--fix"]).await;
         assert_eq!(findings.verdict(id), "failed", "{}", findings.document);
         findings.says(id, words);
@@ -576,14 +574,7 @@ async fn what_was_asked_when_it_is_broken_off_is_removed_too() {
         }
     });
     tokio::spawn(embedded_s3::serve_service(listener, slow, std::future::pending()));
-    let environment = [
-        ("PARTITA_S3_BUCKET", "media"),
-        ("PARTITA_S3_ENDPOINT", endpoint.as_str()),
-        ("PARTITA_S3_REGION", "us-east-1"),
-        ("PARTITA_S3_PATH_STYLE", "true"),
-        ("AWS_ACCESS_KEY_ID", ACCESS),
-        ("AWS_SECRET_ACCESS_KEY", SECRET),
-    ];
+    let environment = environment(&endpoint);
     let mut command = Command::new(env!("CARGO_BIN_EXE_partita"));
     command.env_clear().current_dir(folder.path()).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
     let doctor = command.envs(environment).args(["doctor", "--json"]).spawn().expect("started");

@@ -1,6 +1,6 @@
 //! How an object begins: a multipart upload, or for an empty file the object itself, with all that its preset gives it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -14,6 +14,26 @@ use crate::upload::metadata::{self, UPLOAD_ID_KEY};
 use crate::upload::names::{Disposition, content_disposition};
 use crate::upload::{Algorithm, Upload, Visibility};
 
+/// What every object of an upload gets, in whichever way it begins: its bucket and key, type, disposition and metadata, and
+/// what its preset says. A macro, for the two builders have methods of the same names and no trait.
+macro_rules! as_it_begins {
+    ($request:expr, $bucket:expr, $upload:expr, $preset:expr) => {
+        $request
+            .bucket(&$bucket.name)
+            .key(&$upload.key)
+            .content_type(&$upload.content_type)
+            .content_disposition(content_disposition(Disposition::Attachment, &$upload.filename))
+            .set_metadata(Some(object_metadata($upload)))
+            .set_storage_class($preset.storage_class.as_deref().map(StorageClass::from))
+            .set_server_side_encryption($preset.encryption.map(server_side_encryption))
+            .set_ssekms_key_id($preset.kms_key_id.clone())
+            .set_tagging(tagging($preset))
+            .set_cache_control($preset.cache_control.clone())
+            .set_acl(($upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
+            .set_expected_bucket_owner($bucket.expected_owner.clone())
+    };
+}
+
 impl Bucket {
     /// CreateMultipartUpload, once: a repetition could leak an upload. Sets the object's type, disposition and
     /// metadata, and what its preset gives it. Returns S3's id of it.
@@ -21,22 +41,7 @@ impl Bucket {
     /// # Errors
     /// After [`Error::Unavailable`] S3 may hold an upload of this key.
     pub async fn create(&self, upload: &Upload, preset: &Preset) -> Result<String, Error> {
-        let (encryption, kms_key_id) = encryption(preset);
-        let mut request = self
-            .client
-            .create_multipart_upload()
-            .bucket(&self.name)
-            .key(&upload.key)
-            .content_type(&upload.content_type)
-            .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
-            .set_metadata(Some(object_metadata(upload).into_iter().collect()))
-            .set_storage_class(preset.storage_class.as_deref().map(StorageClass::from))
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key_id)
-            .set_tagging(tagging(preset))
-            .set_cache_control(preset.cache_control.clone())
-            .set_acl((upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
-            .set_expected_bucket_owner(self.expected_owner.clone());
+        let mut request = as_it_begins!(self.client.create_multipart_upload(), self, upload, preset);
         let told = self.capabilities.full_object_checksum == FullObjectChecksum::Told;
         if let Some(algorithm) = upload.part_checksum.or(told.then_some(Algorithm::Crc64Nvme)) {
             let kind = if algorithm.is_full_object() { ChecksumType::FullObject } else { ChecksumType::Composite };
@@ -55,28 +60,13 @@ impl Bucket {
     /// # Errors
     /// A refusal with `PreconditionFailed` when another object stands at the key.
     pub async fn put_empty(&self, upload: &Upload, preset: &Preset) -> Result<(), Error> {
-        let (encryption, kms_key_id) = encryption(preset);
         let condition = self.capabilities.conditional_completion.then(|| "*".to_owned());
         let told = self.capabilities.full_object_checksum != FullObjectChecksum::None;
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(&upload.key)
+        let request = as_it_begins!(self.client.put_object(), self, upload, preset)
             .body(ByteStream::from_static(b""))
             .content_length(0)
-            .content_type(&upload.content_type)
-            .content_disposition(content_disposition(Disposition::Attachment, &upload.filename))
-            .set_metadata(Some(object_metadata(upload).into_iter().collect()))
-            .set_storage_class(preset.storage_class.as_deref().map(StorageClass::from))
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key_id)
-            .set_tagging(tagging(preset))
-            .set_cache_control(preset.cache_control.clone())
-            .set_acl((upload.visibility == Visibility::Public).then_some(ObjectCannedAcl::PublicRead))
             .set_checksum_algorithm(told.then_some(ChecksumAlgorithm::Crc64Nvme))
-            .set_if_none_match(condition)
-            .set_expected_bucket_owner(self.expected_owner.clone());
+            .set_if_none_match(condition);
         let once = Builder::new().retry_config(RetryConfig::disabled());
         self.observed("PutObject", request.customize().config_override(once).send()).await?;
         Ok(())
@@ -84,19 +74,16 @@ impl Bucket {
 }
 
 /// What the object's metadata says: the client's, and whose upload it is.
-fn object_metadata(upload: &Upload) -> BTreeMap<String, String> {
-    let mut metadata: BTreeMap<String, String> =
-        upload.metadata.iter().map(|(key, value)| (key.clone(), metadata::encode(value))).collect();
-    metadata.insert(UPLOAD_ID_KEY.to_owned(), upload.id.to_string());
-    metadata
+fn object_metadata(upload: &Upload) -> HashMap<String, String> {
+    let clients = upload.metadata.iter().map(|(key, value)| (key.clone(), metadata::encode(value)));
+    clients.chain([(UPLOAD_ID_KEY.to_owned(), upload.id.to_string())]).collect()
 }
 
-fn encryption(preset: &Preset) -> (Option<ServerSideEncryption>, Option<String>) {
-    let encryption = preset.encryption.map(|encryption| match encryption {
+fn server_side_encryption(encryption: Encryption) -> ServerSideEncryption {
+    match encryption {
         Encryption::S3 => ServerSideEncryption::Aes256,
         Encryption::Kms => ServerSideEncryption::AwsKms,
-    });
-    (encryption, preset.kms_key_id.clone())
+    }
 }
 
 /// The tags as S3 takes them in a header: like the query of a URL.

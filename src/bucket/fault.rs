@@ -60,7 +60,7 @@ impl<E: ProvideErrorMetadata + std::error::Error + 'static> From<SdkError<E, Htt
             },
             SdkError::TimeoutError(_) => Fault::Silent("it took too long".into()),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Fault::Silent("it took too long".into()),
-            other => Fault::Silent(innermost(&other)),
+            other => Fault::Silent(in_one_line(&other)),
         }
     }
 }
@@ -72,13 +72,18 @@ fn expected_region(message: &str) -> Option<String> {
     (!region.is_empty() && region.bytes().all(sound)).then(|| region.to_owned())
 }
 
-/// The cause of all causes says what is wrong; those around it say only where.
-pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+/// The cause of all causes: it says what is wrong; those around it repeat it, or say only where.
+pub fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string().replace('\n', " ")
+    cause
+}
+
+/// The same as text, in one line.
+pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    innermost(error).to_string().replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, Completed
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 pub use error::Error;
-pub use fault::Fault;
+pub use fault::{Fault, in_one_line, innermost};
 pub use listing::{Marker, OpenUpload};
 use presign::Address;
 pub use probe::{FoundCredentials, Guards, Opened, Probe, ProbedObject};
@@ -66,9 +66,6 @@ pub struct Bucket {
     expected_owner: Option<String>,
     /// Where clients find the bucket; not always where the service does.
     address: Address,
-    public_endpoint: Option<String>,
-    region: String,
-    path_style: bool,
     credentials: Arc<SigningCredentials>,
 }
 
@@ -154,17 +151,13 @@ impl Bucket {
             capabilities: settings.capabilities(),
             expected_owner: settings.expected_bucket_owner.clone(),
             address: Address::new(public, region, name, settings.path_style),
-            public_endpoint: public.map(str::to_owned),
-            region: region.to_owned(),
-            path_style: settings.path_style,
             credentials: Arc::new(SigningCredentials::new(provider)),
         }
     }
 
     /// Another bucket of the same store, reached in the same way with the same credentials.
     pub fn named(&self, name: &str) -> Bucket {
-        let address = Address::new(self.public_endpoint.as_deref(), &self.region, name, self.path_style);
-        Bucket { name: name.to_owned(), address, ..self.clone() }
+        Bucket { name: name.to_owned(), address: self.address.of(name), ..self.clone() }
     }
 
     /// The URL of an object that everybody may have.

@@ -26,6 +26,9 @@ pub(super) struct Address {
     /// What stands before the key: `/` or `/bucket/`, after whatever path the endpoint has.
     base: String,
     region: String,
+    /// The store's, whatever the bucket.
+    endpoint: String,
+    path_style: bool,
 }
 
 impl Address {
@@ -46,7 +49,13 @@ impl Address {
         } else {
             (format!("{bucket}.{authority}"), format!("{path}/"))
         };
-        Address { origin: format!("{scheme}://{host}"), host, base, region: region.to_owned() }
+        let (origin, endpoint) = (format!("{scheme}://{host}"), endpoint.to_owned());
+        Address { origin, host, base, region: region.to_owned(), endpoint, path_style }
+    }
+
+    /// Another bucket of the same store.
+    pub(super) fn of(&self, bucket: &str) -> Address {
+        Address::new(Some(&self.endpoint), &self.region, bucket, self.path_style)
     }
 
     /// The URL of a key, and nothing else: for objects that everybody may have.

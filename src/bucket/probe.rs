@@ -18,8 +18,7 @@ use aws_sdk_s3::types::{ChecksumMode, ChecksumType, CompletedMultipartUpload, Co
 use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
 
-use super::fault::innermost;
-use super::{Bucket, Fault, ListedPart, checksum_algorithm};
+use super::{Bucket, Fault, ListedPart, checksum_algorithm, in_one_line};
 use crate::upload::metadata::UPLOAD_ID_KEY;
 use crate::upload::names::{Disposition, content_disposition};
 use crate::upload::{Algorithm, ETag};
@@ -143,7 +142,7 @@ impl Probe {
     /// Why there are none, in words that hold no secret.
     pub async fn credentials(&self) -> Result<FoundCredentials, String> {
         let found: Credentials = match tokio::time::timeout(CALL, self.bucket.credentials.ask()).await {
-            Ok(found) => found.map_err(|error| innermost(&error))?,
+            Ok(found) => found.map_err(|error| in_one_line(&error))?,
             Err(_) => return Err("the provider took too long".into()),
         };
         let expires_at = found.expiry().map(DateTime::<Utc>::from);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::bucket::{AbortRule, Cors, RULE_ID};
-use crate::config::{DEFAULT_PRESET, Encryption, Preset, PresetVisibility, Settings};
+use crate::config::{Encryption, Preset, Settings};
+use crate::upload::Visibility;
 
 /// An IAM policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,9 +72,8 @@ pub(super) fn policy(bucket: &str, settings: &Settings, region: &str, versioned:
         _ => "aws",
     };
     let arn = |bucket: &str| format!("arn:{partition}:s3:::{bucket}");
-    let unnamed = Preset::default();
-    let presets =
-        || settings.preset.values().chain((!settings.preset.contains_key(DEFAULT_PRESET)).then_some(&unnamed));
+    let all = settings.presets();
+    let presets = || all.values();
     let mut objects = vec![
         "s3:PutObject",
         "s3:GetObject",
@@ -84,7 +84,7 @@ pub(super) fn policy(bucket: &str, settings: &Settings, region: &str, versioned:
     if versioned {
         objects.extend(["s3:GetObjectVersion", "s3:DeleteObjectVersion"]);
     }
-    if presets().any(|preset| preset.visibility == PresetVisibility::Public) {
+    if presets().any(|preset| preset.visibility == Visibility::Public) {
         objects.push("s3:PutObjectAcl");
     }
     if presets().any(|preset| !preset.tags.is_empty()) {
@@ -204,7 +204,7 @@ mod tests {
         let open = Preset {
             bucket: Some("pictures".into()),
             prefix: Some("p/".into()),
-            visibility: PresetVisibility::Public,
+            visibility: Visibility::Public,
             tags: [("a".to_owned(), "b".to_owned())].into(),
             ..Preset::default()
         };

@@ -1,11 +1,12 @@
 //! Requests as clients send them: plain HTTP, with nothing but the URL that they were given.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
+
+use crate::bucket::innermost;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const CALL: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ impl Client {
             // A kept connection that the other side has just closed would look like a fault of the bucket.
             .pool_max_idle_per_host(0)
             .build();
-        client.map(Client).map_err(|error| innermost(&error))
+        client.map(Client).map_err(|error| told(&error))
     }
 
     /// One request. What went wrong is told without the URL, for that is a secret.
@@ -92,17 +93,10 @@ impl Reply {
 }
 
 fn told(error: &reqwest::Error) -> String {
-    if error.is_timeout() { "it took too long".to_owned() } else { innermost(error) }
-}
-
-/// The cause of all causes: those around it name the URL.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
+    if error.is_timeout() {
+        return "it took too long".to_owned();
     }
-    match cause.downcast_ref::<reqwest::Error>() {
-        Some(_) => "the connection failed".to_owned(),
-        None => cause.to_string(),
-    }
+    // The causes around the innermost one name the URL.
+    let cause = innermost(error);
+    if cause.is::<reqwest::Error>() { "the connection failed".to_owned() } else { cause.to_string() }
 }
