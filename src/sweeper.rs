@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use tokio::task::JoinSet;
 
 use crate::coordinator::{Coordinator, Due, Error};
@@ -128,7 +129,7 @@ fn detach(mut at_work: JoinSet<(&'static str, &'static str)>) {
 
 /// Counts what is open at S3 under our prefix and not in the ledger. It is told, and left alone.
 async fn survey(coordinator: &Coordinator) {
-    match coordinator.count_strangers().await {
+    match coordinator.strangers().try_fold(0_usize, async |count, _| Ok(count + 1)).await {
         Ok(uploads) => {
             metrics::gauge!("partita_unknown_uploads").set(uploads as f64);
             if uploads > 0 {

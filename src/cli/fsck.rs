@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::pin::pin;
 
 use clap::Args;
+use futures_util::TryStreamExt;
 use serde_json::json;
 
 use crate::app;
-use crate::bucket::Marker;
 use crate::config::{self, Settings};
-use crate::coordinator::{Coordinator, Disagreement, Finding, Kind, Place};
+use crate::coordinator::{Coordinator, Disagreement, Finding, Kind};
 
 /// So many files missing, and more than half of all, look like the wrong bucket.
 const SUSPICIOUS: usize = 10;
@@ -72,11 +73,8 @@ impl Check<'_> {
                 .into());
         }
         let mut left = if self.flags.repair { self.mend().await? } else { self.numbers.values().sum() };
-        let coordinator = self.coordinator;
-        for place in coordinator.places() {
-            left += self.strangers(place).await?;
-            left += self.unknown_objects(place).await?;
-        }
+        left += self.strangers().await?;
+        left += self.unknown_objects().await?;
         self.conclude(rows, completed, left).await
     }
 
@@ -132,36 +130,32 @@ impl Check<'_> {
     }
 
     /// Open uploads at S3 that the ledger does not answer for. Those of uploads that it has are mended; the others are told.
-    async fn strangers(&mut self, place: &Place) -> Result<usize, Box<dyn Error>> {
-        let (mut left, mut from) = (0, Some(Marker::default()));
-        while let Some(marker) = from {
-            let (page, next) = self.coordinator.strangers(place, marker).await.map_err(super::cause)?;
-            for stranger in page {
-                let mends = self.flags.repair && stranger.kind == Kind::Stray;
-                let grace = std::time::Duration::from_secs(60 * 60);
-                let mended = mends && self.coordinator.abort_stranger(&stranger, grace).await.map_err(super::cause)?;
-                left += usize::from(!mended);
-                let kind = format!("{} open upload", stranger.kind);
-                *self.numbers.entry(kind.clone()).or_default() += 1;
-                let key = &stranger.open.key;
-                self.say(json!({ "finding": kind, "key": key, "mended": mended }), || {
-                    format!("{kind}{}: {key}", if mended { ", aborted" } else { "" })
-                });
-            }
-            from = next;
+    async fn strangers(&mut self) -> Result<usize, Box<dyn Error>> {
+        let mut left = 0;
+        let coordinator = self.coordinator;
+        let mut strangers = pin!(coordinator.strangers());
+        while let Some(stranger) = strangers.try_next().await.map_err(super::cause)? {
+            let mends = self.flags.repair && stranger.kind == Kind::Stray;
+            let grace = std::time::Duration::from_secs(60 * 60);
+            let mended = mends && coordinator.abort_stranger(&stranger, grace).await.map_err(super::cause)?;
+            left += usize::from(!mended);
+            let kind = format!("{} open upload", stranger.kind);
+            *self.numbers.entry(kind.clone()).or_default() += 1;
+            let key = &stranger.open.key;
+            self.say(json!({ "finding": kind, "key": key, "mended": mended }), || {
+                format!("{kind}{}: {key}", if mended { ", aborted" } else { "" })
+            });
         }
         Ok(left)
     }
 
-    async fn unknown_objects(&mut self, place: &Place) -> Result<usize, Box<dyn Error>> {
-        let (mut found, mut from) = (0, Some(Marker::default()));
-        while let Some(marker) = from {
-            let (page, next) = self.coordinator.examine_objects(place, marker).await.map_err(super::cause)?;
-            for finding in &page {
-                self.tell(finding);
-            }
-            found += page.len();
-            from = next;
+    async fn unknown_objects(&mut self) -> Result<usize, Box<dyn Error>> {
+        let mut found = 0;
+        let coordinator = self.coordinator;
+        let mut unknown = pin!(coordinator.unknown_objects());
+        while let Some(finding) = unknown.try_next().await.map_err(super::cause)? {
+            self.tell(&finding);
+            found += 1;
         }
         Ok(found)
     }

@@ -1,14 +1,15 @@
 //! `partita sweep`: one sweep, for cron, beside the service or instead of its own sweeper.
 
 use std::error::Error;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::TryStreamExt;
 
 use crate::app;
-use crate::bucket::Marker;
 use crate::config::{self, Settings};
-use crate::coordinator::{Coordinator, Kind, Place};
+use crate::coordinator::{Coordinator, Kind};
 use crate::sweeper;
 
 #[derive(Debug, Args)]
@@ -45,33 +46,20 @@ async fn sweep(coordinator: &Coordinator, flags: &Flags) -> Result<(), Box<dyn E
         println!("{uploads:>8}  {from} → {to}");
     }
     println!("{:>8}  uploads swept", swept.values().sum::<usize>());
-    for place in coordinator.places() {
-        strangers(coordinator, flags, place).await?;
+    let mut strangers = pin!(coordinator.strangers());
+    while let Some(stranger) = strangers.try_next().await.map_err(super::cause)? {
+        let asked = match stranger.kind {
+            Kind::Stray => true,
+            Kind::Unknown => flags.abort_unknown,
+            Kind::Foreign => flags.abort_foreign,
+        };
+        let aborted = asked && coordinator.abort_stranger(&stranger, flags.older_than).await.map_err(super::cause)?;
+        let done = if aborted { "aborted" } else { "left alone" };
+        println!("{} open upload, {done}: {}", stranger.kind, stranger.open.key);
     }
     let errors: usize = swept.iter().filter(|((_, to), _)| *to == "error").map(|(_, uploads)| uploads).sum();
     if errors > 0 {
         return Err(format!("{errors} uploads could not be settled; they come again").into());
-    }
-    Ok(())
-}
-
-/// Tells of the strangers at one place, and aborts what the operator asks to abort.
-async fn strangers(coordinator: &Coordinator, flags: &Flags, place: &Place) -> Result<(), Box<dyn Error>> {
-    let mut from = Some(Marker::default());
-    while let Some(marker) = from {
-        let (strangers, next) = coordinator.strangers(place, marker).await.map_err(super::cause)?;
-        for stranger in strangers {
-            let asked = match stranger.kind {
-                Kind::Stray => true,
-                Kind::Unknown => flags.abort_unknown,
-                Kind::Foreign => flags.abort_foreign,
-            };
-            let aborted =
-                asked && coordinator.abort_stranger(&stranger, flags.older_than).await.map_err(super::cause)?;
-            let done = if aborted { "aborted" } else { "left alone" };
-            println!("{} open upload, {done}: {}", stranger.kind, stranger.open.key);
-        }
-        from = next;
     }
     Ok(())
 }

@@ -100,13 +100,18 @@ impl Coordinator {
             }
         }
         if let Some(s3_upload_id) = &upload.s3_upload_id {
-            match bucket.list_parts(upload, s3_upload_id).await {
-                Err(bucket::Error::NotFound { .. }) => {}
-                Ok(_) => return Err(bucket::Error::Unavailable("an aborted upload is still there".into())),
-                Err(error) => return Err(error),
-            }
+            self.see_gone(upload, s3_upload_id).await?;
         }
         Ok(None)
+    }
+
+    /// The proof that S3 knows the multipart upload no more.
+    pub(super) async fn see_gone(&self, upload: &Upload, s3_upload_id: &str) -> Result<(), bucket::Error> {
+        match self.bucket(upload).list_parts(upload, s3_upload_id).await {
+            Err(bucket::Error::NotFound { .. }) => Ok(()),
+            Ok(_) => Err(still_there()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Aborts whatever is open at S3 under the upload's key, which is its alone: creations that got no answer. The listing
@@ -119,7 +124,7 @@ impl Coordinator {
             boundary!("abort-stray-sent");
         }
         if !strays.is_empty() && !bucket.open_uploads(&upload.key).await?.is_empty() {
-            return Err(bucket::Error::Unavailable("an aborted upload is still there".into()));
+            return Err(still_there());
         }
         Ok(())
     }
@@ -150,6 +155,10 @@ impl Coordinator {
             completed_at: self.0.clock.now(),
         }
     }
+}
+
+fn still_there() -> bucket::Error {
+    bucket::Error::Unavailable("an aborted upload is still there".into())
 }
 
 /// Whether S3 may hold an upload of this key whose id nobody was told.

@@ -254,11 +254,7 @@ impl Coordinator {
     /// A stream that turned out empty has no use for its multipart upload: gone, and seen to be gone.
     async fn abandon(&self, upload: &Upload, s3_upload_id: &str) -> Result<(), bucket::Error> {
         self.bucket(upload).abort(upload, s3_upload_id).await?;
-        match self.bucket(upload).list_parts(upload, s3_upload_id).await {
-            Err(bucket::Error::NotFound { .. }) => Ok(()),
-            Ok(_) => Err(bucket::Error::Unavailable("an aborted upload is still there".into())),
-            Err(error) => Err(error),
-        }
+        self.see_gone(upload, s3_upload_id).await
     }
 
     /// Holds the lease for as long as the work takes. Should it be lost all the same, whoever has it now decides; what comes

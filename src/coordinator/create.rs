@@ -104,7 +104,8 @@ impl Coordinator {
         }
         metadata::check(&request.metadata)?;
         let part_checksum =
-            match (request.part_checksum.as_deref().map(Algorithm::from_name).transpose()?, rules.part_checksum) {
+            match (request.part_checksum.as_deref().map(Algorithm::from_name).transpose()?, rules.preset.part_checksum)
+            {
                 (Some(asked), Some(required)) if asked != required => {
                     return Err(Invalid::Checksum("this preset wants part checksums of another algorithm").into());
                 }
@@ -136,7 +137,7 @@ impl Coordinator {
             id,
             key: format!("{}{}", rules.prefix, rules.template.key(parts)),
             bucket: rules.bucket.clone(),
-            visibility: rules.preset.visibility.into(),
+            visibility: rules.preset.visibility,
             owner,
             preset,
             filename: request.filename,

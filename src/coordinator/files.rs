@@ -71,11 +71,7 @@ impl Coordinator {
     /// When the database does not answer.
     pub async fn files(&self, owner: &Owner, before: Option<Uuid>, limit: u64) -> Result<Vec<FileEntry>, Error> {
         let uploads = self.0.store.files(owner, before, limit).await?;
-        let files = uploads.into_iter().filter_map(|upload| match &upload.status {
-            Status::Completed(object) => Some((object.clone(), upload)),
-            _ => None,
-        });
-        let files = files.map(|(object, upload)| (upload, object)).collect();
+        let files = uploads.into_iter().filter_map(|upload| completed(upload).ok()).collect();
         self.entries(&Whose::Of(owner.clone()), files).await
     }
 
@@ -89,8 +85,8 @@ impl Coordinator {
         id: Uuid,
         request: DownloadRequest,
     ) -> Result<DownloadLink, Error> {
-        let file = self.readable(whose, id).await?;
-        let mut links = self.sign_downloads(&[&file], request).await?;
+        let (upload, object) = self.readable(whose, id).await?;
+        let mut links = self.sign_downloads(&[(&upload, &object)], request).await?;
         links.remove(&id).ok_or(Error::FileNotFound)
     }
 
@@ -106,14 +102,9 @@ impl Coordinator {
         request: DownloadRequest,
     ) -> Result<HashMap<Uuid, DownloadLink>, Error> {
         let uploads = self.0.store.find_all_readable(whose, ids).await?;
-        let files: Vec<_> = uploads
-            .into_iter()
-            .filter_map(|upload| match upload.status.clone() {
-                Status::Completed(object) => Some((upload, object)),
-                _ => None,
-            })
-            .collect();
-        self.sign_downloads(&files.iter().collect::<Vec<_>>(), request).await
+        let files: Vec<_> = uploads.into_iter().filter_map(|upload| completed(upload).ok()).collect();
+        let files: Vec<_> = files.iter().map(|(upload, object)| (upload, object)).collect();
+        self.sign_downloads(&files, request).await
     }
 
     /// The same for files that were found already.
@@ -125,8 +116,8 @@ impl Coordinator {
         files: &[FileEntry],
         request: DownloadRequest,
     ) -> Result<HashMap<Uuid, DownloadLink>, Error> {
-        let files: Vec<_> = files.iter().map(|file| (file.upload.clone(), file.object.clone())).collect();
-        self.sign_downloads(&files.iter().collect::<Vec<_>>(), request).await
+        let files: Vec<_> = files.iter().map(|file| (&file.upload, &file.object)).collect();
+        self.sign_downloads(&files, request).await
     }
 
     /// The bytes `first` to `last` of a file that was found before, as they come from S3; all of them without a range.
@@ -202,11 +193,7 @@ impl Coordinator {
 
     async fn readable(&self, whose: &Whose, id: Uuid) -> Result<(Upload, Object), Error> {
         let upload = self.0.store.find_readable(whose, id).await.map_err(no_file)?;
-        let upload = self.complete_if_ready(upload).await;
-        match upload.status.clone() {
-            Status::Completed(object) => Ok((upload, object)),
-            _ => Err(no_file_yet(&upload)),
-        }
+        completed(self.complete_if_ready(upload).await)
     }
 
     async fn entries(&self, whose: &Whose, files: Vec<(Upload, Object)>) -> Result<Vec<FileEntry>, Error> {
@@ -225,16 +212,16 @@ impl Coordinator {
     /// One reading of the credentials and of the clock for all that live equally long in one bucket.
     async fn sign_downloads(
         &self,
-        files: &[&(Upload, Object)],
+        files: &[(&Upload, &Object)],
         request: DownloadRequest,
     ) -> Result<HashMap<Uuid, DownloadLink>, Error> {
-        let mut groups: HashMap<Alike<'_>, Vec<&(Upload, Object)>> = HashMap::new();
-        for file in files {
-            let rules = self.0.rules.of(&file.0);
+        let mut groups: HashMap<Alike<'_>, Vec<(&Upload, &Object)>> = HashMap::new();
+        for &(upload, object) in files {
+            let rules = self.0.rules.of(upload);
             let life = rules.url_life(request.ttl, rules.download_url_ttl)?;
             let window = if request.cacheable { self.0.rules.cacheable_window } else { Duration::ZERO };
             let window = i64::try_from(rules.window(window, life).as_secs()).unwrap_or(i64::MAX);
-            groups.entry((file.0.bucket.as_str(), life, window)).or_default().push(file);
+            groups.entry((upload.bucket.as_str(), life, window)).or_default().push((upload, object));
         }
         let now = self.0.clock.now();
         let mut links = HashMap::with_capacity(files.len());
@@ -252,12 +239,10 @@ impl Coordinator {
             let signer = bucket.signer(from, until, now).await?;
             let sign = signer.downloads();
             for (upload, object) in files {
-                let inline = request.inline && may_be_inline(&upload.content_type);
-                let disposition = if inline { Disposition::Inline } else { Disposition::Attachment };
                 let url = sign(&Download {
                     key: &upload.key,
                     version_id: object.version_id.as_deref(),
-                    disposition: &content_disposition(disposition, &upload.filename),
+                    disposition: &disposition(upload, request.inline),
                     content_type: &upload.content_type,
                     cache_control: cache_control.as_deref(),
                 });
@@ -272,10 +257,23 @@ impl FileEntry {
     /// The media type and the disposition under which our own origin may serve the file: what could run script there is
     /// saved, as bytes that are nothing in particular.
     pub fn as_served(&self, inline: bool) -> (&str, String) {
-        let is_safe = may_be_inline(&self.upload.content_type);
-        let disposition = if inline && is_safe { Disposition::Inline } else { Disposition::Attachment };
-        let content_type = if is_safe { self.upload.content_type.as_str() } else { DEFAULT_CONTENT_TYPE };
-        (content_type, content_disposition(disposition, &self.upload.filename))
+        let content_type = self.upload.content_type.as_str();
+        let content_type = if may_be_inline(content_type) { content_type } else { DEFAULT_CONTENT_TYPE };
+        (content_type, disposition(&self.upload, inline))
+    }
+}
+
+/// Shown in place if that is wanted, and the type cannot run script.
+fn disposition(upload: &Upload, inline: bool) -> String {
+    let inline = inline && may_be_inline(&upload.content_type);
+    content_disposition(if inline { Disposition::Inline } else { Disposition::Attachment }, &upload.filename)
+}
+
+/// The upload with its object, once it is completed.
+fn completed(upload: Upload) -> Result<(Upload, Object), Error> {
+    match upload.status.clone() {
+        Status::Completed(object) => Ok((upload, object)),
+        _ => Err(no_file_yet(&upload)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use uuid::Uuid;
 
 use super::{Coordinator, Error, Place};
@@ -164,11 +164,13 @@ impl Coordinator {
         })
     }
 
-    /// A page of the objects of our form whose uploads the ledger does not have, and where the next page begins.
-    ///
-    /// # Errors
-    /// When S3 or the ledger does not answer.
-    pub async fn examine_objects(&self, place: &Place, from: Marker) -> Result<(Vec<Finding>, Option<Marker>), Error> {
+    /// The objects of our form, where ours are, whose uploads the ledger does not have. Read page by page, as they are
+    /// asked for.
+    pub fn unknown_objects(&self) -> impl Stream<Item = Result<Finding, Error>> + Send {
+        self.everywhere(|place, from| self.unknown_objects_at(place, from))
+    }
+
+    async fn unknown_objects_at(&self, place: &Place, from: Marker) -> Result<(Vec<Finding>, Option<Marker>), Error> {
         let (keys, next) = self.bucket_named(&place.bucket).keys_under(&place.prefix, from).await?;
         let id_in = |key: &str| self.0.rules.id_in(&place.bucket, key);
         let ours: Vec<(Uuid, String)> = keys.into_iter().filter_map(|key| Some((id_in(&key)?, key))).collect();

@@ -9,7 +9,7 @@ use super::Error;
 use crate::config::{DEFAULT_PRESET, MAX_URL_TTL, Preset, Settings};
 use crate::store::Quota;
 use crate::upload::names::KeyTemplate;
-use crate::upload::{Algorithm, Invalid, Upload};
+use crate::upload::{Invalid, Upload};
 
 /// Where objects of ours are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub(super) struct Rules {
     pub(super) quota: Quota,
     /// No place lies within another.
     pub(super) places: Vec<Place>,
+    /// All but the default.
     presets: BTreeMap<String, PresetRules>,
     default: PresetRules,
 }
@@ -43,7 +44,6 @@ pub(super) struct PresetRules {
     pub(super) download_url_ttl: Duration,
     pub(super) idle_ttl: Duration,
     pub(super) max_ttl: Duration,
-    pub(super) part_checksum: Option<Algorithm>,
     /// As it is set: what objects get, and which types are allowed.
     pub(super) preset: Preset,
     max_url_ttl: Duration,
@@ -52,10 +52,10 @@ pub(super) struct PresetRules {
 impl Rules {
     /// The rules of the settings, where uploads go into this bucket unless a preset names another.
     pub(super) fn new(settings: &Settings, bucket: &str) -> Rules {
-        let rules_of = |preset: &Preset| PresetRules::new(settings, preset, bucket);
-        let default = rules_of(settings.preset.get(DEFAULT_PRESET).unwrap_or(&Preset::default()));
-        let presets: BTreeMap<_, _> =
-            settings.preset.iter().map(|(name, preset)| (name.clone(), rules_of(preset))).collect();
+        let mut presets = settings.presets();
+        let rules_of = |preset: Preset| PresetRules::new(settings, preset, bucket);
+        let default = rules_of(presets.remove(DEFAULT_PRESET).unwrap_or_default());
+        let presets: BTreeMap<_, _> = presets.into_iter().map(|(name, preset)| (name, rules_of(preset))).collect();
         let mut places: Vec<Place> = Vec::new();
         for rules in presets.values().chain([&default]) {
             let place = Place { bucket: rules.bucket.clone(), prefix: rules.prefix.clone() };
@@ -91,8 +91,7 @@ impl Rules {
             (None, _) => DEFAULT_PRESET.to_owned(),
         };
         let is_allowed = bound.is_none_or(|bound| bound.contains(&name));
-        let rules = self.presets.get(&name).or((name == DEFAULT_PRESET).then_some(&self.default));
-        match rules.filter(|_| is_allowed) {
+        match self.get(&name).filter(|_| is_allowed) {
             Some(rules) => Ok((name, rules)),
             None => Err(Error::PresetNotFound),
         }
@@ -100,7 +99,11 @@ impl Rules {
 
     /// The rules of an upload. If its preset is not there any more, those of the default.
     pub(super) fn of(&self, upload: &Upload) -> &PresetRules {
-        self.presets.get(&upload.preset).unwrap_or(&self.default)
+        self.get(&upload.preset).unwrap_or(&self.default)
+    }
+
+    fn get(&self, name: &str) -> Option<&PresetRules> {
+        if name == DEFAULT_PRESET { Some(&self.default) } else { self.presets.get(name) }
     }
 
     /// The upload to which a key of our form belongs.
@@ -113,7 +116,7 @@ impl Rules {
 }
 
 impl PresetRules {
-    fn new(settings: &Settings, preset: &Preset, bucket: &str) -> PresetRules {
+    fn new(settings: &Settings, preset: Preset, bucket: &str) -> PresetRules {
         let largest = settings.s3.capabilities().max_object_size;
         PresetRules {
             bucket: preset.bucket.clone().unwrap_or_else(|| bucket.to_owned()),
@@ -123,10 +126,9 @@ impl PresetRules {
             part_url_ttl: preset.part_url_ttl.unwrap_or(settings.part_url_ttl),
             download_url_ttl: preset.download_url_ttl.unwrap_or(settings.download_url_ttl),
             max_url_ttl: preset.max_url_ttl.unwrap_or(MAX_URL_TTL),
-            idle_ttl: settings.idle_ttl_of(preset),
-            max_ttl: settings.max_ttl_of(preset),
-            part_checksum: preset.part_checksum.as_deref().and_then(|name| Algorithm::from_name(name).ok()),
-            preset: preset.clone(),
+            idle_ttl: settings.idle_ttl_of(&preset),
+            max_ttl: settings.max_ttl_of(&preset),
+            preset,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{Coordinator, Error, Place};
 use crate::bucket::{Marker, OpenUpload};
@@ -42,16 +43,31 @@ impl fmt::Display for Kind {
 }
 
 impl Coordinator {
-    /// Where our objects are: no place lies within another.
-    pub fn places(&self) -> &[Place] {
-        &self.0.rules.places
+    /// The strangers among the uploads that are open where ours are. Read page by page, as they are asked for.
+    pub fn strangers(&self) -> impl Stream<Item = Result<Stranger, Error>> + Send {
+        self.everywhere(|place, from| self.strangers_at(place, from))
     }
 
-    /// A page of the strangers among the uploads that are open at one of our places, and where the next one begins.
-    ///
-    /// # Errors
-    /// When S3 or the ledger does not answer.
-    pub async fn strangers(&self, place: &Place, from: Marker) -> Result<(Vec<Stranger>, Option<Marker>), Error> {
+    /// All that `page` finds, place by place and page by page.
+    pub(super) fn everywhere<'a, T, F>(
+        &'a self,
+        page: impl Fn(&'a Place, Marker) -> F + Copy + Send + 'a,
+    ) -> impl Stream<Item = Result<T, Error>> + Send + 'a
+    where
+        T: Send + 'a,
+        F: Future<Output = Result<(Vec<T>, Option<Marker>), Error>> + Send + 'a,
+    {
+        let pages_at = move |place| {
+            stream::try_unfold(Some(Marker::default()), move |from| async move {
+                let Some(from) = from else { return Ok::<_, Error>(None) };
+                let (found, next) = page(place, from).await?;
+                Ok(Some((stream::iter(found.into_iter().map(Ok)), next)))
+            })
+        };
+        stream::iter(&self.0.rules.places).flat_map(move |place| pages_at(place).try_flatten())
+    }
+
+    async fn strangers_at(&self, place: &Place, from: Marker) -> Result<(Vec<Stranger>, Option<Marker>), Error> {
         let (page, next) = self.bucket_named(&place.bucket).open_uploads_under(&place.prefix, from).await?;
         let id_in = |key: &str| self.0.rules.id_in(&place.bucket, key);
         let ids: Vec<_> = page.iter().filter_map(|open| id_in(&open.key)).collect();
@@ -72,23 +88,6 @@ impl Coordinator {
             Some(Stranger { bucket: place.bucket.clone(), open, kind })
         });
         Ok((strangers.collect(), next))
-    }
-
-    /// How many strangers there are.
-    ///
-    /// # Errors
-    /// When S3 or the ledger does not answer.
-    pub async fn count_strangers(&self) -> Result<usize, Error> {
-        let mut count = 0;
-        for place in self.places() {
-            let mut from = Some(Marker::default());
-            while let Some(marker) = from {
-                let (page, next) = self.strangers(place, marker).await?;
-                count += page.len();
-                from = next;
-            }
-        }
-        Ok(count)
     }
 
     /// Aborts a stranger at S3, if S3 says that it is older than `grace`. Whether it did.
