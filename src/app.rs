@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::Gate;
-use crate::bucket::Bucket;
+use crate::bucket::{self, Bucket};
 use crate::clock::Clock;
 use crate::config::{self, S3, Settings};
 use crate::coordinator::{self, Coordinator};
@@ -69,12 +69,7 @@ pub enum StartError {
 
 impl From<store::Error> for StartError {
     fn from(error: store::Error) -> Self {
-        // The innermost cause says what is wrong; those around it repeat it.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        StartError::Database(cause.to_string().replace('\n', " "))
+        StartError::Database(bucket::in_one_line(&error))
     }
 }
 
@@ -115,6 +110,24 @@ impl Running {
         };
         let task = tokio::spawn(serve(Box::pin(stopped))?);
         Ok(Running { stop, task })
+    }
+
+    /// The same for a server that may fail; `failed` is what that is called.
+    fn serve<E: std::fmt::Display, F>(
+        failed: &'static str,
+        begin: impl FnOnce(Stopped) -> Result<F, StartError>,
+    ) -> Result<Running, StartError>
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        Running::start(|stopped| {
+            let serving = begin(stopped)?;
+            Ok(Box::pin(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "{failed}");
+                }
+            }))
+        })
     }
 
     async fn stop(self) {
@@ -193,14 +206,9 @@ impl App {
             metrics: metrics.clone(),
             draining: draining.clone(),
         };
-        let service = Running::start(|stopped| -> Result<_, StartError> {
+        let service = Running::serve("the service stopped listening", |stopped| {
             let unheard = |reason| StartError::Listen { address, setting: "listen", reason };
-            let service = http::serve(listener, site, stopped).map_err(unheard)?;
-            Ok(Box::pin(async move {
-                if let Err(error) = service.await {
-                    tracing::error!(%error, "the service stopped listening");
-                }
-            }))
+            http::serve(listener, site, stopped).map_err(unheard)
         })?;
         let apart = match settings.metrics_listen.filter(|_| !settings.is_without_auth()) {
             Some(address) => Some(start_metrics(address, coordinator.clone(), metrics).await?),
@@ -262,6 +270,15 @@ pub async fn open_store(settings: &Settings, clock: Clock) -> Result<Store, Star
     Ok(Store::connect(&settings.database_url(), clock).await?)
 }
 
+/// The same for a verb that runs beside the service or without it, and brings nothing up to date.
+///
+/// # Errors
+/// [`StartError::Database`], and [`StartError::NotMigrated`] when it is not up to date.
+pub async fn open_ready_store(settings: &Settings) -> Result<Store, StartError> {
+    let store = open_store(settings, Clock::default()).await?;
+    if store.is_ready().await? { Ok(store) } else { Err(StartError::NotMigrated) }
+}
+
 /// The bucket that the settings name, for a verb that runs beside the service or without it. The embedded S3 is started
 /// for it, unless a running service has it already; then that one is used.
 ///
@@ -288,10 +305,7 @@ pub async fn open_bucket(settings: &Settings) -> Result<(Bucket, Option<Embedded
 /// # Errors
 /// When the database or the bucket cannot be opened, or the database is not up to date.
 pub async fn open_coordinator(settings: &Settings) -> Result<(Coordinator, Option<EmbeddedS3>), StartError> {
-    let store = open_store(settings, Clock::default()).await?;
-    if !store.is_ready().await? {
-        return Err(StartError::NotMigrated);
-    }
+    let store = open_ready_store(settings).await?;
     let (bucket, embedded) = open_bucket(settings).await?;
     Ok((Coordinator::new(store, bucket, Clock::default(), settings), embedded))
 }
@@ -322,14 +336,9 @@ pub fn lock(settings: &Settings) -> Result<Option<File>, StartError> {
 
 async fn start_metrics(address: SocketAddr, coordinator: Coordinator, metrics: Metrics) -> Result<Running, StartError> {
     let listener = listen(address, "metrics_listen").await?;
-    Running::start(|stopped| -> Result<_, StartError> {
+    Running::serve("the metrics are not served any more", |stopped| {
         let unheard = |reason| StartError::Listen { address, setting: "metrics_listen", reason };
-        let serving = http::serve_metrics(listener, coordinator, metrics, stopped).map_err(unheard)?;
-        Ok(Box::pin(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the metrics are not served any more");
-            }
-        }))
+        http::serve_metrics(listener, coordinator, metrics, stopped).map_err(unheard)
     })
 }
 
@@ -372,12 +381,8 @@ async fn start_embedded_s3(
     })?;
     let credentials =
         Credentials { access_key: keys.access_key.clone(), secret_key: keys.secret_key.expose_secret().to_owned() };
-    let running = Running::start(|stopped| -> Result<_, StartError> {
-        Ok(Box::pin(async move {
-            if let Err(error) = embedded_s3::serve(listener, s3, credentials, stopped).await {
-                tracing::error!(%error, "the embedded S3 stopped");
-            }
-        }))
+    let running = Running::serve("the embedded S3 stopped", |stopped| {
+        Ok(embedded_s3::serve(listener, s3, credentials, stopped))
     })?;
     if service.is_some() {
         tracing::warn!(%address, "using the embedded S3: one folder on this machine, for trying and for tests");

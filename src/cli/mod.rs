@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bucket::in_one_line;
 use crate::config::Settings;
 
 /// Coordinates large uploads to S3: many parts, one piece
@@ -78,13 +79,9 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The innermost cause says what is wrong, in one line; those around it repeat it.
+/// What is wrong, in one line.
 fn cause(error: impl std::error::Error + 'static) -> Box<dyn std::error::Error> {
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string().replace('\n', " ").into()
+    in_one_line(&error).into()
 }
 
 #[cfg(test)]

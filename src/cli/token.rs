@@ -5,23 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::keys::{check_presets, scope, subject};
-use crate::access::{Caller, Scope, mint};
+use super::keys::Grant;
+use crate::access::mint;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
-use crate::upload::Owner;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Whose uploads the token makes and reaches (its `sub`)
-    #[arg(long, value_parser = subject)]
-    owner: String,
-    /// What it may do: uploads:write, files:read, files:write or admin; may be given several times
-    #[arg(long = "scope", required = true, value_parser = scope)]
-    scopes: Vec<Scope>,
-    /// A preset that it is bound to; may be given several times. Else it may use all
-    #[arg(long = "preset", value_name = "NAME")]
-    presets: Vec<String>,
+    #[command(flatten)]
+    grant: Grant,
     /// How long it lives
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime_serde::re::humantime::parse_duration)]
     ttl: Duration,
@@ -32,9 +24,7 @@ pub(super) fn run(
     flags: Flags,
 ) -> Result<(), Box<dyn Error>> {
     let settings = load(&[])?;
-    check_presets(&settings, &flags.presets)?;
-    let presets = (!flags.presets.is_empty()).then_some(flags.presets);
-    let caller = Caller { owner: Owner(flags.owner), scopes: flags.scopes, presets };
+    let caller = flags.grant.caller(&settings)?;
     println!("{}", mint(&settings.auth.jwt, &caller, flags.ttl, &Clock::default())?);
     Ok(())
 }
