@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use partita::config::{Encryption, Preset, PresetVisibility, Settings};
+use partita::config::{Encryption, Preset, Settings};
 use partita::upload::names::KeyTemplate;
+use partita::upload::{Algorithm, Visibility};
 use serde_json::json;
 
 use crate::access::tokens;
@@ -35,8 +36,8 @@ fn with_presets(settings: &mut Settings) {
         upload_max_ttl: Some(Duration::from_secs(7_200)),
         ..Preset::default()
     };
-    let open = Preset { visibility: PresetVisibility::Public, ..Preset::default() };
-    let checked = Preset { part_checksum: Some("CRC32C".into()), checksum_required: true, ..Preset::default() };
+    let open = Preset { visibility: Visibility::Public, ..Preset::default() };
+    let checked = Preset { part_checksum: Some(Algorithm::Crc32C), checksum_required: true, ..Preset::default() };
     settings.preset = [("pictures", pictures), ("open", open), ("checked", checked)]
         .map(|(name, preset)| (name.to_owned(), preset))
         .into();
@@ -256,7 +257,7 @@ async fn objects_get_what_their_preset_gives_them() {
         kms_key_id: Some("a-key".into()),
         tags: BTreeMap::from([("purpose".into(), "a b=c".into()), ("team".into(), String::new())]),
         cache_control: Some("private, max-age=60".into()),
-        visibility: PresetVisibility::Public,
+        visibility: Visibility::Public,
         ..Preset::default()
     };
     let plain = Preset { encryption: Some(Encryption::S3), ..Preset::default() };

@@ -140,9 +140,9 @@ impl Gate {
         if key::is_key(credential) {
             let hash = key::hash_of(credential).ok_or(Refusal::Invalid("not an API key of this service"))?;
             let known = self.store.good_key(hash).await.map_err(Refusal::Store)?;
-            let known = known.ok_or(Refusal::Invalid("an unknown, ended or revoked API key"))?;
-            let scopes = known.scopes.iter().filter_map(|name| Scope::from_name(name)).collect();
-            return Ok(Caller { owner: known.owner, scopes, presets: known.presets });
+            let holder = known.ok_or(Refusal::Invalid("an unknown, ended or revoked API key"))?.holder;
+            let scopes = holder.scopes.iter().filter_map(|name| Scope::from_name(name)).collect();
+            return Ok(Caller { owner: holder.owner, scopes, presets: holder.presets });
         }
         match &self.tokens {
             Some(tokens) => tokens.check(credential).await,

@@ -40,9 +40,12 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The values of `RateLimit-Policy` and `RateLimit`.
-    pub fn headers(&self) -> (String, String) {
-        (format!("\"requests\";q={};w={WINDOW}", self.quota), format!("\"requests\";r={};t={}", self.left, self.wait))
+    /// `RateLimit-Policy` and `RateLimit`: names and values.
+    pub fn headers(&self) -> [(&'static str, String); 2] {
+        [
+            ("ratelimit-policy", format!("\"requests\";q={};w={WINDOW}", self.quota)),
+            ("ratelimit", format!("\"requests\";r={};t={}", self.left, self.wait)),
+        ]
     }
 }
 

@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub use auth::{Auth, Jwt, JwtAlgorithm, Limits};
-pub use preset::{DEFAULT_PRESET, Encryption, Preset, PresetVisibility};
+pub use preset::{DEFAULT_PRESET, Encryption, Preset};
 pub use s3::{Capabilities, CapabilityOverrides, EmbeddedS3, FullObjectChecksum, S3, StoreKind};
 
 /// What would end the path of a URL, or be taken for an escape.
@@ -307,6 +307,13 @@ impl Settings {
     /// Whether `/` serves the demo.
     pub fn serves_demo(&self) -> bool {
         self.web_demo.unwrap_or(self.is_zero_setup())
+    }
+
+    /// Every preset by name; that of whoever names none is always among them.
+    pub fn presets(&self) -> BTreeMap<String, Preset> {
+        let mut presets = self.preset.clone();
+        presets.entry(DEFAULT_PRESET.to_owned()).or_default();
+        presets
     }
 
     /// The hard cap on an upload's life: the setting, kept below what the store allows.

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::entity::share;
 use super::entity::upload::{Column, Entity};
-use super::row::Seen;
 use super::{Error, Store};
 use crate::upload::{Owner, State, Upload, Whose};
 
@@ -30,8 +29,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let select = Entity::find().filter(Column::Id.is_in(ids.iter().copied())).filter(readable(whose));
-        let rows = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().all(&self.read).await?;
-        rows.into_iter().map(Upload::try_from).collect()
+        self.all_seen(select).await?.into_iter().collect()
     }
 
     /// The files of the owner and those shared with it, newest first: at most `limit`, those before `before`. One query,
@@ -60,8 +58,7 @@ impl Store {
         let mut ids = ids_of(own);
         ids.union(UnionType::Distinct, ids_of(shared));
         let select = Entity::find().filter(Column::Id.in_subquery(ids)).order_by_desc(Column::Id).limit(limit);
-        let rows = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().all(&self.read).await?;
-        rows.into_iter().map(Upload::try_from).collect()
+        self.all_seen(select).await?.into_iter().collect()
     }
 
     /// With whom each of these uploads is shared, in one query, in alphabetical order; one that is shared with nobody is

@@ -15,11 +15,9 @@ use super::row::moment;
 use super::{Error, Store};
 use crate::upload::Owner;
 
-/// What a key says of its holder. The key itself is not in it.
+/// For whom a key is, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    /// By which it is revoked.
-    pub id: Uuid,
+pub struct Holder {
     /// Whose uploads it reaches.
     pub owner: Owner,
     /// What it is for, in its maker's words.
@@ -28,6 +26,15 @@ pub struct ApiKey {
     pub scopes: Vec<String>,
     /// The presets that it is bound to; `None` for all.
     pub presets: Option<Vec<String>>,
+}
+
+/// A key as the ledger has it. The key itself is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// By which it is revoked.
+    pub id: Uuid,
+    /// For whom it is, and what for.
+    pub holder: Holder,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it ends, if it does.
@@ -37,25 +44,25 @@ pub struct ApiKey {
 }
 
 impl Store {
-    /// Keeps a new key, by its hash; good from now on, for `life` if that is given.
+    /// Keeps a new key, by its hash; good from now on, for `life` if that is given. Returns its id.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_key(&self, hash: [u8; 32], key: &ApiKey, life: Option<Duration>) -> Result<(), Error> {
-        let now = self.now().await?;
+    pub async fn keep_key(&self, hash: [u8; 32], holder: &Holder, life: Option<Duration>) -> Result<Uuid, Error> {
+        let (id, now) = (Uuid::now_v7(), self.now().await?);
         let row = ActiveModel {
-            id: Set(key.id),
+            id: Set(id),
             key_hash: Set(hash.to_vec()),
-            owner: Set(key.owner.0.clone()),
-            name: Set(key.name.clone()),
-            scopes: Set(key.scopes.join(" ")),
-            presets: Set(key.presets.as_ref().map(|presets| presets.join(" "))),
+            owner: Set(holder.owner.0.clone()),
+            name: Set(holder.name.clone()),
+            scopes: Set(holder.scopes.join(" ")),
+            presets: Set(holder.presets.as_ref().map(|presets| presets.join(" "))),
             created_at: Set(now.timestamp_millis()),
             expires_at: Set(life.map(|life| (now + life).timestamp_millis())),
             revoked_at: NotSet,
         };
         Entity::insert(row).exec_without_returning(&self.write).await?;
-        Ok(())
+        Ok(id)
     }
 
     /// The key of this hash, if it is good now, by the database's clock: neither ended nor revoked.
@@ -98,10 +105,12 @@ impl From<Model> for ApiKey {
         let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
         ApiKey {
             id: row.id,
-            owner: Owner(row.owner),
-            name: row.name,
-            scopes: words(&row.scopes),
-            presets: row.presets.as_deref().map(words),
+            holder: Holder {
+                owner: Owner(row.owner),
+                name: row.name,
+                scopes: words(&row.scopes),
+                presets: row.presets.as_deref().map(words),
+            },
             created_at: moment(row.created_at),
             expires_at: row.expires_at.map(moment),
             revoked_at: row.revoked_at.map(moment),

@@ -26,7 +26,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 pub use creation::{Created, IdempotencyKey, NewUpload, Quota};
-pub use keys::ApiKey;
+pub use keys::{ApiKey, Holder};
 pub use parts::Tally;
 pub use sweep::{Counts, Known};
 pub use uploads::{Filter, Lease, MAX_TRANSFER};

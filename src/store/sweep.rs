@@ -134,8 +134,7 @@ impl Store {
         if let Some(after) = after {
             select = select.filter(Column::Id.gt(after));
         }
-        let select = select.order_by_asc(Column::Id).limit(limit).expr_as(self.now_expr(), "seen_at");
-        Ok(select.into_model::<Seen>().all(&self.read).await?.into_iter().map(Upload::try_from).collect())
+        self.all_seen(select.order_by_asc(Column::Id).limit(limit)).await
     }
 
     /// What is known of these ids, in one query; those that nobody knows are left out.

@@ -93,8 +93,7 @@ impl Store {
         if let Some(before) = before {
             select = select.filter(Column::Id.lt(before));
         }
-        let select = select.order_by_desc(Column::Id).limit(limit).expr_as(self.now_expr(), "seen_at");
-        select.into_model::<Seen>().all(&self.read).await?.into_iter().map(Upload::try_from).collect()
+        self.all_seen(select.order_by_desc(Column::Id).limit(limit)).await?.into_iter().collect()
     }
 
     /// Moves the upload's end: to `idle_ttl` from now, and not before `urls_expire_at`, but never past its hard cap nor
@@ -436,6 +435,12 @@ impl Store {
     ) -> Result<Upload, Error> {
         let found = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().one(db).await?;
         found.ok_or(Error::NotFound)?.try_into()
+    }
+
+    /// Each row by itself: one that contradicts itself is an error, and spoils no other.
+    pub(super) async fn all_seen(&self, select: sea_orm::Select<Entity>) -> Result<Vec<Result<Upload, Error>>, Error> {
+        let rows = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().all(&self.read).await?;
+        Ok(rows.into_iter().map(Upload::try_from).collect())
     }
 }
 

@@ -2,11 +2,14 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use serde::Deserialize;
+
 use super::Invalid;
 
 /// A checksum algorithm of S3.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Algorithm {
     /// CRC-64/NVME over the whole object.
     Crc64Nvme,
@@ -14,6 +17,14 @@ pub enum Algorithm {
     Crc32C,
     /// SHA-256 of each part; the object's value is a hash of those.
     Sha256,
+}
+
+impl TryFrom<String> for Algorithm {
+    type Error = Invalid;
+
+    fn try_from(name: String) -> Result<Self, Invalid> {
+        Algorithm::from_name(&name)
+    }
 }
 
 impl Algorithm {

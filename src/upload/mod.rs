@@ -10,6 +10,7 @@ mod ranges;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use uuid::Uuid;
 
 pub use checksum::{Algorithm, Checksum, check_fingerprint};
@@ -32,7 +33,8 @@ pub enum Whose {
 }
 
 /// Who may have a file without a presigned URL.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Visibility {
     /// Nobody.
     #[default]

@@ -126,18 +126,14 @@ impl Service {
         let scopes = if scopes.is_empty() { &["uploads:write", "files:read", "files:write"] } else { scopes };
         let new = partita::access::NewKey::random().expect("randomness");
         let store = self.store().await;
-        let key = partita::store::ApiKey {
-            id: Uuid::now_v7(),
+        let holder = partita::store::Holder {
             owner: Owner(owner.to_owned()),
             name: String::new(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             presets: None,
-            created_at: store.now().await.expect("a clock"),
-            expires_at: None,
-            revoked_at: None,
         };
-        store.keep_key(new.hash, &key, life).await.expect("kept");
-        (key.id, secrecy::ExposeSecret::expose_secret(&new.text).to_owned())
+        let id = store.keep_key(new.hash, &holder, life).await.expect("kept");
+        (id, secrecy::ExposeSecret::expose_secret(&new.text).to_owned())
     }
 
     /// The ledger, beside the service and with its clock.
