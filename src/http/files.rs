@@ -1,5 +1,7 @@
 //! The operations on files: completed uploads, and how they are had again, shared and deleted.
 
+use std::collections::HashMap;
+
 use poem::http::HeaderMap;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -11,11 +13,11 @@ use super::problem::{Code, Problem};
 use super::spec::Tag;
 use super::stream::{StreamFileAnswer, stream};
 use super::wire::{
-    DownloadUrlPage, DownloadUrlsRequest, FilePage, WireDownloadUrl, WireFile, cursor, disposition, id, limit,
-    listed_owner, position, subject, ttl,
+    DownloadUrlPage, DownloadUrlsRequest, FilePage, WireDownloadUrl, WireFile, disposition, id, limit, listed_owner,
+    page, position, subject, ttl,
 };
 use crate::access::Caller;
-use crate::coordinator::{Coordinator, DownloadRequest};
+use crate::coordinator::{Coordinator, DownloadRequest, FileEntry};
 
 /// Has no state of its own, so that the document can be made without a database.
 pub(super) struct FilesApi;
@@ -69,21 +71,17 @@ impl FilesApi {
         let owner = listed_owner(&caller, owner.0)?;
         let request = download_request(ttl_seconds.0, disposition.0.as_deref(), cacheable.0)?;
         let (limit, before) = (self::limit(limit.0)?, position::<Uuid>(cursor.0.as_deref())?);
-        // One more than asked for tells whether there is a next page.
-        let mut files = coordinator.files(&owner, before, limit + 1).await?;
-        let more = files.len() as u64 > limit;
-        files.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let files = coordinator.files(&owner, before, limit + 1).await?;
+        let (files, next_cursor) = page(files, limit, |file| file.upload.id.to_string());
         let mut links = match download_urls.0 {
             Some(true) => coordinator.links_of(&files, request).await?,
-            _ => Default::default(),
+            _ => HashMap::new(),
         };
-        let last = files.last().filter(|_| more).map(|file| file.upload.id.to_string());
-        let with_link = |file: crate::coordinator::FileEntry| {
+        let with_link = |file: FileEntry| {
             let link = links.remove(&file.upload.id);
             WireFile::of(file, link)
         };
-        let items = files.into_iter().map(with_link).collect();
-        Ok(Answer(FilePage { items, next_cursor: last.as_deref().map(self::cursor) }))
+        Ok(Answer(FilePage { items: files.into_iter().map(with_link).collect(), next_cursor }))
     }
 
     /// Get a file

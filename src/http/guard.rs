@@ -65,9 +65,7 @@ impl Guard {
         };
         let scope = scope_of(operation);
         if !caller.may(scope) {
-            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-            let problem = Problem::new(Code::InsufficientScope, format!("this needs the scope {scope}"));
-            return Err(problem.challenge(&challenge));
+            return Err(Problem::lacks(scope, "this needs"));
         }
         Ok(Admitted { caller, standing })
     }
@@ -128,8 +126,7 @@ pub(super) fn scope_of(operation: &str) -> Scope {
 
 /// Tells a caller how it stands (draft-ietf-httpapi-ratelimit-headers).
 pub(super) fn tell(standing: Standing, headers: &mut HeaderMap) {
-    let (policy, limit) = standing.headers();
-    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", limit)] {
+    for (name, value) in standing.headers() {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }

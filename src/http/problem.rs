@@ -6,7 +6,7 @@ use poem::{IntoResponse, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError};
 use serde_json::{Map, Value, json};
 
-use crate::access::Standing;
+use crate::access::{Scope, Standing};
 use crate::coordinator::Error;
 use crate::upload::{Invalid, State};
 use crate::{bucket, store};
@@ -135,10 +135,16 @@ impl Problem {
         self.header("www-authenticate", value.to_owned())
     }
 
+    /// `403 insufficient-scope`: what this scope is for.
+    pub(super) fn lacks(scope: Scope, detail: &str) -> Problem {
+        let problem = Problem::new(Code::InsufficientScope, format!("{detail} the scope {scope}"));
+        problem.challenge(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
+    }
+
     /// How the caller stands with its requests.
-    pub(super) fn standing(self, standing: Standing) -> Problem {
-        let (policy, limit) = standing.headers();
-        self.header("ratelimit-policy", policy).header("ratelimit", limit)
+    pub(super) fn standing(mut self, standing: Standing) -> Problem {
+        self.headers.extend(standing.headers());
+        self
     }
 
     /// The body, once the request's id is known.

@@ -12,7 +12,7 @@ use super::problem::{Code, Problem};
 use super::spec::Tag;
 use super::wire::{
     CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, PartPage, RecordPartRequest, RecordPartsRequest,
-    SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, cursor, id, limit, listed_owner, position,
+    SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, id, limit, listed_owner, page, position,
 };
 use crate::access::Caller;
 use crate::coordinator::{Completion, Coordinator, CreateRequest};
@@ -118,13 +118,9 @@ impl UploadsApi {
         }
         let filter = Filter { state, fingerprint: fingerprint.0 };
         let (limit, before) = (self::limit(limit.0)?, position::<Uuid>(cursor.0.as_deref())?);
-        // One more than asked for tells whether there is a next page.
-        let mut found = coordinator.list(&owner, filter, before, limit + 1).await?;
-        let more = found.len() as u64 > limit;
-        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let last = found.last().filter(|_| more).map(|snapshot| snapshot.upload.id.to_string());
-        let items = found.into_iter().map(Into::into).collect();
-        Ok(Answer(UploadPage { items, next_cursor: last.as_deref().map(self::cursor) }))
+        let found = coordinator.list(&owner, filter, before, limit + 1).await?;
+        let (found, next_cursor) = page(found, limit, |snapshot| snapshot.upload.id.to_string());
+        Ok(Answer(UploadPage { items: found.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
     /// Get an upload
@@ -253,13 +249,10 @@ impl UploadsApi {
         cursor: Query<Option<String>>,
     ) -> poem::Result<Answer<PartPage>> {
         let (limit, after) = (self::limit(limit.0)?, position::<i32>(cursor.0.as_deref())?);
-        let (upload, mut parts) =
-            coordinator.parts(&caller.whose(), id(&upload_id), after.unwrap_or(0), limit + 1).await?;
-        let more = parts.len() as u64 > limit;
-        parts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let last = parts.last().filter(|_| more).map(|part| part.number.to_string());
+        let (upload, parts) = coordinator.parts(&caller.whose(), id(&upload_id), after.unwrap_or(0), limit + 1).await?;
+        let (parts, next_cursor) = page(parts, limit, |part| part.number.to_string());
         let items = parts.into_iter().map(|part| WirePart::of(&upload, part)).collect();
-        Ok(Answer(PartPage { items, next_cursor: last.as_deref().map(self::cursor) }))
+        Ok(Answer(PartPage { items, next_cursor }))
     }
 
     /// Sync with S3

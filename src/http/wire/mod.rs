@@ -40,8 +40,16 @@ pub(super) fn limit(asked: Option<i64>) -> Result<u64, Problem> {
 }
 
 /// A cursor that carries `position`; opaque to clients.
-pub(super) fn cursor(position: &str) -> String {
+fn cursor(position: &str) -> String {
     URL_SAFE_NO_PAD.encode(position)
+}
+
+/// The items of a page, and the cursor of the next one if there is one: one item more than `limit` was asked for to tell.
+pub(super) fn page<T>(mut found: Vec<T>, limit: u64, position: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    let more = found.len() as u64 > limit;
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = found.last().filter(|_| more).map(|last| cursor(&position(last)));
+    (found, next)
 }
 
 /// The position that a cursor carries.
@@ -84,12 +92,7 @@ pub(super) fn listed_owner(caller: &Caller, asked: Option<String>) -> Result<Own
     match asked {
         None => Ok(caller.owner.clone()),
         Some(owner) if owner == caller.owner.0 || caller.is_admin() => Ok(Owner(owner)),
-        Some(_) => {
-            let scope = Scope::Admin;
-            let problem =
-                Problem::new(Code::InsufficientScope, format!("to list what is another's needs the scope {scope}"));
-            Err(problem.challenge(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")))
-        }
+        Some(_) => Err(Problem::lacks(Scope::Admin, "to list what is another's needs")),
     }
 }
 
