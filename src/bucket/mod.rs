@@ -43,7 +43,7 @@ use presign::Address;
 pub use probe::{FoundCredentials, Guards, Opened, Probe, ProbedObject};
 pub use read::Body;
 pub use rules::{AbortRule, Cors, RULE_ID};
-pub use urls::{Download, PresignedUrl, UrlSigner};
+pub use urls::{Download, PartSigner, PresignedUrl, UrlSigner};
 use urls::{NoCredentials, SigningCredentials};
 use whole::WholeAnswers;
 
@@ -65,7 +65,7 @@ pub struct Bucket {
     capabilities: Capabilities,
     expected_owner: Option<String>,
     /// Where clients find the bucket; not always where the service does.
-    address: Address,
+    address: Arc<Address>,
     credentials: Arc<SigningCredentials>,
 }
 
@@ -150,14 +150,14 @@ impl Bucket {
             client: Client::from_conf(builder.build()),
             capabilities: settings.capabilities(),
             expected_owner: settings.expected_bucket_owner.clone(),
-            address: Address::new(public, region, name, settings.path_style),
+            address: Arc::new(Address::new(public, region, name, settings.path_style)),
             credentials: Arc::new(SigningCredentials::new(provider)),
         }
     }
 
     /// Another bucket of the same store, reached in the same way with the same credentials.
     pub fn named(&self, name: &str) -> Bucket {
-        Bucket { name: name.to_owned(), address: self.address.of(name), ..self.clone() }
+        Bucket { name: name.to_owned(), address: Arc::new(self.address.of(name)), ..self.clone() }
     }
 
     /// The URL of an object that everybody may have.

@@ -1,6 +1,7 @@
 //! URLs for clients, and the credentials that sign them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -8,7 +9,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex;
 
-use super::presign::{Request, Signer};
+use super::presign::{Series, Signer, encoded};
 use super::{Bucket, Error};
 use crate::upload::Algorithm;
 
@@ -28,12 +29,24 @@ pub struct PresignedUrl {
     pub headers: BTreeMap<String, String>,
 }
 
-/// Signs many URLs with one set of credentials and one clock reading.
-pub struct UrlSigner<'a> {
-    bucket: &'a Bucket,
-    credentials: Credentials,
-    signed_at: DateTime<Utc>,
+/// Signs any number of URLs with one set of credentials and one clock reading.
+#[derive(Debug, Clone)]
+pub struct UrlSigner {
+    signer: Signer,
     expires_at: DateTime<Utc>,
+}
+
+/// Signs UploadPart URLs of one upload. S3 refuses any other length than the signed one, and where a checksum is signed any
+/// other bytes.
+#[derive(Debug, Clone)]
+pub struct PartSigner {
+    series: Series,
+    /// Of each part.
+    checksum: Option<Algorithm>,
+    /// Follows the part number.
+    upload_id: String,
+    /// Follows the length.
+    host: String,
 }
 
 /// What a download URL is to tell the browser.
@@ -62,7 +75,7 @@ impl Bucket {
         from: DateTime<Utc>,
         until: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<UrlSigner<'_>, Error> {
+    ) -> Result<UrlSigner, Error> {
         let credentials = self.credentials.get(now).await?;
         let end = credentials.expiry().map(|expiry| DateTime::<Utc>::from(expiry) - CREDENTIALS_MARGIN);
         let until = end.map_or(until, |end| until.min(end));
@@ -73,52 +86,75 @@ impl Bucket {
         if expires_at <= now {
             return Err(Error::Unavailable("the signing credentials are about to expire".into()));
         }
-        Ok(UrlSigner { bucket: self, credentials, signed_at, expires_at })
+        Ok(UrlSigner { signer: Signer::new(self.address.clone(), &credentials, signed_at, life), expires_at })
     }
 }
 
-impl UrlSigner<'_> {
+impl UrlSigner {
     /// When the URLs end; true, whatever ends them.
     pub fn expires_at(&self) -> DateTime<Utc> {
         self.expires_at
     }
 
-    /// UploadPart URLs for an upload: a function from part number, bytes and checksum. S3 refuses any other length, and
-    /// where a checksum is signed any other bytes.
-    pub fn parts<'s>(
-        &'s self,
-        key: &'s str,
-        s3_upload_id: &'s str,
-    ) -> impl Fn(i32, i64, Option<(Algorithm, &str)>) -> PresignedUrl + 's {
-        let signer = self.signer();
-        move |number, size, checksum| {
-            let (number, size) = (number.to_string(), size.to_string());
-            let mut headers = vec![("content-length", size.as_str())];
-            headers.extend(checksum.map(|(algorithm, value)| (algorithm.header(), value)));
-            let query = [("partNumber", number.as_str()), ("uploadId", s3_upload_id)];
-            let url = signer.sign(&Request { method: "PUT", key, query: &query, headers: &headers });
-            // Clients set the length by themselves.
-            let headers = headers[1..].iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            PresignedUrl { url, headers }
+    /// A signer of this upload's parts, each with its checksum if there is an algorithm.
+    pub fn parts(&self, key: &str, s3_upload_id: &str, checksum: Option<Algorithm>) -> PartSigner {
+        let signed_headers = match checksum {
+            Some(algorithm) => format!("content-length;host;{}", algorithm.header()),
+            None => "content-length;host".to_owned(),
+        };
+        PartSigner {
+            series: self.signer.series("PUT", key, &signed_headers),
+            checksum,
+            upload_id: format!("&uploadId={}", encoded(s3_upload_id)),
+            host: match checksum {
+                Some(algorithm) => format!("\nhost:{}\n{}:", self.signer.host(), algorithm.header()),
+                None => format!("\nhost:{}", self.signer.host()),
+            },
         }
     }
 
-    /// GetObject URLs: a function from what is to be downloaded.
-    pub fn downloads(&self) -> impl Fn(&Download<'_>) -> String {
-        let signer = self.signer();
-        move |download| {
-            let mut query = vec![
-                ("response-content-disposition", download.disposition),
-                ("response-content-type", download.content_type),
-            ];
-            query.extend(download.version_id.map(|version| ("versionId", version)));
-            query.extend(download.cache_control.map(|value| ("response-cache-control", value)));
-            signer.sign(&Request { method: "GET", key: download.key, query: &query, headers: &[] })
+    /// A GetObject URL.
+    pub fn download(&self, download: &Download<'_>) -> String {
+        let mut query = String::new();
+        let parameters = [
+            ("response-cache-control", download.cache_control),
+            ("response-content-disposition", Some(download.disposition)),
+            ("response-content-type", Some(download.content_type)),
+            ("versionId", download.version_id),
+        ];
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                let _ = write!(query, "&{name}={}", encoded(value));
+            }
         }
+        let mut url = String::new();
+        let series = self.signer.series("GET", download.key, "host");
+        series.sign_into(&mut url, &[&query], &["\nhost:", self.signer.host()]);
+        url
+    }
+}
+
+impl PartSigner {
+    /// Appends the URL of a part to `url`: ASCII, without a quotation mark or a backslash. `checksum` is the base64 of the
+    /// upload's algorithm, empty if there is none.
+    pub fn sign_into(&self, url: &mut String, number: i32, size: i64, checksum: &str) {
+        let (mut number_text, mut size_text) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let query = ["&partNumber=", number_text.format(number), &self.upload_id];
+        let headers = ["\ncontent-length:", size_text.format(size), &self.host, checksum];
+        self.series.sign_into(url, &query, &headers);
     }
 
-    fn signer(&self) -> Signer<'_> {
-        Signer::new(&self.bucket.address, &self.credentials, self.signed_at, self.expires_at - self.signed_at)
+    /// The header in which clients send the checksum. The length they set by themselves.
+    pub fn header(&self) -> Option<&'static str> {
+        self.checksum.map(Algorithm::header)
+    }
+
+    /// One URL, with all that must be sent along.
+    pub fn sign(&self, number: i32, size: i64, checksum: Option<&str>) -> PresignedUrl {
+        let mut url = String::new();
+        self.sign_into(&mut url, number, size, checksum.unwrap_or_default());
+        let headers = self.header().zip(checksum).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        PresignedUrl { url, headers: headers.into_iter().collect() }
     }
 }
 
@@ -216,13 +252,14 @@ mod tests {
             match bucket.signer(now, now + TimeDelta::seconds(900), now).await {
                 Ok(signer) => {
                     assert!(signer.expires_at() <= now + TimeDelta::seconds(left.min(900)), "{left}");
-                    let url = signer.parts("k", "u")(1, 5, None).url;
+                    let url = signer.parts("k", "u", None).sign(1, 5, None).url;
                     let life: i64 = url
                         .split("X-Amz-Expires=")
                         .nth(1)
                         .and_then(|rest| rest.split('&').next()?.parse().ok())
                         .expect("a life");
-                    assert_eq!(signer.signed_at + TimeDelta::seconds(life), signer.expires_at());
+                    let signed_at = DateTime::from_timestamp(now.timestamp(), 0).expect("a moment");
+                    assert_eq!(signed_at + TimeDelta::seconds(life), signer.expires_at());
                 }
                 Err(error) => assert!(left <= 11, "{left}: {error}"),
             }
@@ -239,12 +276,11 @@ mod tests {
         let now = DateTime::from_timestamp(1_795_313_820, 0).expect("a moment");
         let bucket = bucket(None);
         let signer = bucket.signer(now, now + TimeDelta::seconds(900), now).await.expect("a signer");
-        let sign = signer.parts("a/b", "id");
-        let plain = sign(7, 100, None);
+        let plain = signer.parts("a/b", "id", None).sign(7, 100, None);
         assert!(plain.headers.is_empty());
         assert!(plain.url.contains("X-Amz-SignedHeaders=content-length%3Bhost&"), "{}", plain.url);
         assert!(!plain.url.to_lowercase().contains("checksum") && !plain.url.to_lowercase().contains("content-type"));
-        let checked = sign(7, 100, Some((Algorithm::Crc32C, "AAAAAA==")));
+        let checked = signer.parts("a/b", "id", Some(Algorithm::Crc32C)).sign(7, 100, Some("AAAAAA=="));
         assert_eq!(checked.headers, BTreeMap::from([("x-amz-checksum-crc32c".to_owned(), "AAAAAA==".to_owned())]));
         assert!(checked.url.contains("X-Amz-SignedHeaders=content-length%3Bhost%3Bx-amz-checksum-crc32c&"));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Coordinator, Error, PartUrl, PartsRequest, Snapshot};
+use super::{Coordinator, Error, PartUrls, PartsRequest, Snapshot};
 use crate::bucket;
 use crate::failpoint::boundary;
 use crate::store::{self, Created, IdempotencyKey, Lease, NewUpload};
@@ -62,8 +62,8 @@ pub struct PartUrlsRequest {
 pub struct Creation {
     /// The upload.
     pub snapshot: Snapshot,
-    /// Its first part URLs.
-    pub part_urls: Vec<PartUrl>,
+    /// Its first part URLs, if any are wanted and can be signed yet.
+    pub part_urls: Option<PartUrls>,
     /// An earlier request had made it.
     pub replayed: bool,
 }
@@ -239,10 +239,10 @@ impl Coordinator {
         &self,
         upload: Upload,
         wanted: Option<PartUrlsRequest>,
-    ) -> Result<(Upload, Vec<PartUrl>), Error> {
+    ) -> Result<(Upload, Option<PartUrls>), Error> {
         let is_open = matches!(upload.status, Status::Open) && upload.expires_at > upload.seen_at;
         if !is_open || upload.part_checksum.is_some() {
-            return Ok((upload, Vec::new()));
+            return Ok((upload, None));
         }
         let count = match (wanted, upload.plan.part_count()) {
             (Some(wanted), Some(planned)) => wanted.count.min(planned.into()),
@@ -251,11 +251,12 @@ impl Coordinator {
             (None, None) => 0,
         };
         if count == 0 {
-            return Ok((upload, Vec::new()));
+            return Ok((upload, None));
         }
         let numbers = (1..=i32::try_from(count).unwrap_or(i32::MAX)).collect();
         let ttl = wanted.and_then(|wanted| wanted.ttl);
-        self.sign_parts(upload, &PartsRequest::Numbers(numbers), ttl).await
+        let (upload, urls) = self.sign_parts(upload, PartsRequest::Numbers(numbers), ttl).await?;
+        Ok((upload, Some(urls)))
     }
 }
 

@@ -237,9 +237,8 @@ impl Coordinator {
             };
             let bucket = self.bucket_named(bucket);
             let signer = bucket.signer(from, until, now).await?;
-            let sign = signer.downloads();
             for (upload, object) in files {
-                let url = sign(&Download {
+                let url = signer.download(&Download {
                     key: &upload.key,
                     version_id: object.version_id.as_deref(),
                     disposition: &disposition(upload, request.inline),

@@ -32,7 +32,7 @@ pub use files::{DownloadLink, DownloadRequest, FileEntry};
 pub use fsck::{Disagreement, Examined, Finding};
 pub use record::PartReport;
 pub use rules::Place;
-pub use sign::{PartRequest, PartUrl, PartsRequest};
+pub use sign::{PartRequest, PartToSend, PartUrls, PartsRequest};
 pub use survey::{Kind, Stranger};
 pub use sweep::Due;
 

@@ -1,13 +1,14 @@
 //! Handing out part URLs.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Coordinator, Error};
-use crate::upload::{Algorithm, Invalid, MAX_PARTS, PartSet, Slice, Upload, Whose};
+use crate::bucket::PartSigner;
+use crate::upload::{Invalid, MAX_PARTS, PartSet, Plan, Slice, Upload, Whose};
 
 /// The parts to sign.
 #[derive(Debug, Clone)]
@@ -29,28 +30,77 @@ pub struct PartRequest {
     pub checksum: Option<String>,
 }
 
-/// A URL to which one part is to be sent.
-#[derive(Debug, Clone)]
-pub struct PartUrl {
-    /// 1 to 10,000.
-    pub number: i32,
-    /// Who has it may send the part, for as long as it lives.
-    pub url: String,
-    /// Headers to send exactly so.
-    pub headers: BTreeMap<String, String>,
-    /// The bytes of the file to send.
-    pub slice: Slice,
-    /// When it ends.
-    pub expires_at: DateTime<Utc>,
-    /// The same, from now, in whole seconds.
-    pub expires_in_seconds: i64,
+/// Part URLs in the order of the request, each signed when it is written: many of them take no more memory than one.
+pub struct PartUrls {
+    plan: Plan,
+    parts: Box<dyn Iterator<Item = PartRequest> + Send>,
+    signer: PartSigner,
+    expires_at: DateTime<Utc>,
+    expires_in_seconds: i64,
 }
 
-/// One part, checked against the plan.
-struct Checked<'a> {
-    number: i32,
-    slice: Slice,
-    checksum: Option<(Algorithm, &'a str)>,
+/// A part whose URL is wanted, checked against the plan.
+#[derive(Debug)]
+pub struct PartToSend {
+    /// 1 to 10,000.
+    pub number: i32,
+    /// The bytes of the file to send.
+    pub slice: Slice,
+    /// Base64, in the upload's algorithm; empty if it has none.
+    pub checksum: String,
+}
+
+impl PartUrls {
+    /// When they end.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at
+    }
+
+    /// The same, from the moment they were asked for, in whole seconds.
+    pub fn expires_in_seconds(&self) -> i64 {
+        self.expires_in_seconds
+    }
+
+    /// The header in which the checksum is to be sent, if there is one.
+    pub fn checksum_header(&self) -> Option<&'static str> {
+        self.signer.header()
+    }
+
+    /// Appends the URL to which a part is to be sent: ASCII, without a quotation mark or a backslash. Who has it may send
+    /// the part, for as long as it lives.
+    pub fn write_url(&self, part: &PartToSend, text: &mut String) {
+        self.signer.sign_into(text, part.number, part.slice.size, &part.checksum);
+    }
+}
+
+impl Iterator for PartUrls {
+    type Item = PartToSend;
+
+    fn next(&mut self) -> Option<PartToSend> {
+        let PartRequest { number, size, checksum } = self.parts.next()?;
+        // Checked before: it is in the plan, and its size fits.
+        let planned = self.plan.part(number).ok()?;
+        let slice = Slice { size: size.unwrap_or(planned.size), ..planned };
+        Some(PartToSend { number, slice, checksum: checksum.unwrap_or_default() })
+    }
+}
+
+impl fmt::Debug for PartUrls {
+    /// What signs is not shown.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PartUrls").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+impl PartsRequest {
+    /// The parts, one by one.
+    fn into_parts(self) -> Box<dyn Iterator<Item = PartRequest> + Send> {
+        let planned = |number| PartRequest { number, size: None, checksum: None };
+        match self {
+            PartsRequest::Numbers(numbers) => Box::new(numbers.into_iter().map(planned)),
+            PartsRequest::Items(items) => Box::new(items.into_iter()),
+        }
+    }
 }
 
 impl Coordinator {
@@ -64,21 +114,22 @@ impl Coordinator {
         id: Uuid,
         parts: PartsRequest,
         ttl: Option<Duration>,
-    ) -> Result<Vec<PartUrl>, Error> {
+    ) -> Result<PartUrls, Error> {
         let upload = self.open_upload(whose, id).await?;
-        Ok(self.sign_parts(upload, &parts, ttl).await?.1)
+        Ok(self.sign_parts(upload, parts, ttl).await?.1)
     }
 
     /// The upload, kept alive for as long as the URLs live, and the URLs.
     pub(super) async fn sign_parts(
         &self,
         upload: Upload,
-        parts: &PartsRequest,
+        parts: PartsRequest,
         ttl: Option<Duration>,
-    ) -> Result<(Upload, Vec<PartUrl>), Error> {
-        let checked = self.check_parts(&upload, parts)?;
+    ) -> Result<(Upload, PartUrls), Error> {
+        let end = self.check_parts(&upload, &parts)?;
         let Some(s3_upload_id) = upload.s3_upload_id.clone() else {
-            return Ok((upload, Vec::new()));
+            // An empty file has none.
+            return Err(Invalid::PartNumber { part_count: 0 }.into());
         };
         // No URL outlives the upload's hard cap, which the database's clock tells; URLs are signed by ours.
         let rules = self.0.rules.of(&upload);
@@ -88,26 +139,23 @@ impl Coordinator {
             return Err(Error::Expired);
         }
         let urls_expire_at = upload.seen_at + life;
-        let end = checked.iter().map(|part| part.slice.offset + part.slice.size).max();
-        let reserve = end.filter(|_| upload.plan.size().is_none());
+        let reserve = Some(end).filter(|_| upload.plan.size().is_none());
         let upload = self.keep_alive(upload, Some(urls_expire_at), reserve).await?;
         let now = self.0.clock.now();
-        let bucket = self.bucket(&upload);
-        let signer = bucket.signer(now, now + life, now).await?;
-        let (expires_at, sign) = (signer.expires_at(), signer.parts(&upload.key, &s3_upload_id));
-        let expires_in_seconds = (expires_at - now).num_seconds();
-        let urls = checked.into_iter().map(|Checked { number, slice, checksum }| {
-            let signed = sign(number, slice.size, checksum);
-            PartUrl { number, url: signed.url, headers: signed.headers, slice, expires_at, expires_in_seconds }
-        });
-        let urls = urls.collect();
-        drop(sign);
-        drop(signer);
-        drop(bucket);
+        let signer = self.bucket(&upload).signer(now, now + life, now).await?;
+        let expires_at = signer.expires_at();
+        let urls = PartUrls {
+            plan: upload.plan,
+            parts: parts.into_parts(),
+            signer: signer.parts(&upload.key, &s3_upload_id, upload.part_checksum),
+            expires_at,
+            expires_in_seconds: (expires_at - now).num_seconds(),
+        };
         Ok((upload, urls))
     }
 
-    fn check_parts<'a>(&self, upload: &Upload, parts: &'a PartsRequest) -> Result<Vec<Checked<'a>>, Error> {
+    /// Checks every part, and returns where the furthest one ends in the file.
+    fn check_parts(&self, upload: &Upload, parts: &PartsRequest) -> Result<i64, Error> {
         let count = match parts {
             PartsRequest::Numbers(numbers) => numbers.len(),
             PartsRequest::Items(items) => i64::try_from(items.len()).unwrap_or(i64::MAX),
@@ -115,40 +163,37 @@ impl Coordinator {
         if count > i64::from(MAX_PARTS) {
             return Err(Invalid::BatchTooLarge(MAX_PARTS.into()).into());
         }
+        let max_size = self.0.rules.of(upload).max_size;
+        let check = |number, size, checksum| check_part(upload, max_size, number, size, checksum);
         match parts {
             PartsRequest::Numbers(numbers) => {
-                numbers.iter().map(|number| self.check_part(upload, number, None, None)).collect()
+                numbers.iter().try_fold(0, |end, number| Ok(check(number, None, None)?.max(end)))
             }
             PartsRequest::Items(items) => items
                 .iter()
-                .map(|item| self.check_part(upload, item.number, item.size, item.checksum.as_deref()))
-                .collect(),
+                .try_fold(0, |end, item| Ok(check(item.number, item.size, item.checksum.as_deref())?.max(end))),
         }
     }
+}
 
-    fn check_part<'a>(
-        &self,
-        upload: &Upload,
-        number: i32,
-        size: Option<i64>,
-        checksum: Option<&'a str>,
-    ) -> Result<Checked<'a>, Error> {
-        let planned = upload.plan.part(number)?;
-        let slice = Slice { size: fit(upload, planned, size)?, ..planned };
-        let max_size = self.0.rules.of(upload).max_size;
-        if slice.offset + slice.size > max_size {
-            return Err(Invalid::FileTooLarge { max_size }.into());
-        }
-        let checksum = match (upload.part_checksum, checksum) {
-            (None, None) => None,
-            (Some(algorithm), Some(value)) => {
-                algorithm.check(value)?;
-                Some((algorithm, value))
-            }
-            (Some(_), None) => return Err(Invalid::ChecksumRequired.into()),
-            (None, Some(_)) => return Err(Invalid::Checksum("this upload was created without partChecksum").into()),
-        };
-        Ok(Checked { number, slice, checksum })
+/// Where the part ends in the file, if it may be sent.
+fn check_part(
+    upload: &Upload,
+    max_size: i64,
+    number: i32,
+    size: Option<i64>,
+    checksum: Option<&str>,
+) -> Result<i64, Error> {
+    let planned = upload.plan.part(number)?;
+    let end = planned.offset + fit(upload, planned, size)?;
+    if end > max_size {
+        return Err(Invalid::FileTooLarge { max_size }.into());
+    }
+    match (upload.part_checksum, checksum) {
+        (None, None) => Ok(end),
+        (Some(algorithm), Some(value)) => Ok(algorithm.check(value).map(|()| end)?),
+        (Some(_), None) => Err(Invalid::ChecksumRequired.into()),
+        (None, Some(_)) => Err(Invalid::Checksum("this upload was created without partChecksum").into()),
     }
 }
 

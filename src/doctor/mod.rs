@@ -181,7 +181,8 @@ impl Doctor {
     ) -> Result<PresignedUrl, String> {
         let bucket = self.probe.bucket();
         let signer = bucket.signer(at, at + life, at).await.map_err(|error| error.to_string())?;
-        Ok(signer.parts(&upload.key, &upload.s3_upload_id)(number, BODY.len() as i64, checksum))
+        let (algorithm, value) = checksum.unzip();
+        Ok(signer.parts(&upload.key, &upload.s3_upload_id, algorithm).sign(number, BODY.len() as i64, value))
     }
 }
 

@@ -243,7 +243,7 @@ impl Doctor {
     async fn download(&self, report: &mut Report, upload: &Opened, object: &ProbedObject) {
         let until = self.now() + TimeDelta::from_std(self.settings.download_url_ttl).unwrap_or(TimeDelta::minutes(1));
         let url = self.probe.bucket().signer(self.now(), until, self.now()).await.map(|signer| {
-            signer.downloads()(&Download {
+            signer.download(&Download {
                 key: &upload.key,
                 version_id: object.version_id.as_deref(),
                 disposition: "attachment",

@@ -81,7 +81,7 @@ impl FilesApi {
             let link = links.remove(&file.upload.id);
             WireFile::of(file, link)
         };
-        Ok(Answer(FilePage { items: files.into_iter().map(with_link).collect(), next_cursor }))
+        Ok(Answer::Whole(FilePage { items: files.into_iter().map(with_link).collect(), next_cursor }))
     }
 
     /// Get a file
@@ -95,7 +95,7 @@ impl FilesApi {
         /// The file: the id of its upload
         file_id: Path<String>,
     ) -> poem::Result<Answer<WireFile>> {
-        Ok(Answer(WireFile::of(coordinator.file(&caller.whose(), id(&file_id)).await?, None)))
+        Ok(Answer::Whole(WireFile::of(coordinator.file(&caller.whose(), id(&file_id)).await?, None)))
     }
 
     /// Delete a file
@@ -132,7 +132,7 @@ impl FilesApi {
         cacheable: Query<Option<bool>>,
     ) -> poem::Result<Answer<WireDownloadUrl>> {
         let request = download_request(ttl_seconds.0, disposition.0.as_deref(), cacheable.0)?;
-        Ok(Answer(coordinator.download_link(&caller.whose(), id(&file_id), request).await?.into()))
+        Ok(Answer::Whole(coordinator.download_link(&caller.whose(), id(&file_id), request).await?.into()))
     }
 
     /// Get download URLs
@@ -152,7 +152,7 @@ impl FilesApi {
         }
         let ids: Vec<Uuid> = asked.ids.iter().map(|text| id(text)).collect();
         let links = coordinator.download_links(&caller.whose(), &ids, request).await?;
-        Ok(Answer(DownloadUrlPage::of(&asked.ids, &links)))
+        Ok(Answer::Whole(DownloadUrlPage::of(&asked.ids, &links)))
     }
 
     /// Download a file

@@ -17,6 +17,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::problem::{Code, Problem};
+use super::wire::PartUrlsAnswer;
 
 const JSON: &str = "application/json";
 /// How much of a body that is too large is taken in: a client that is still sending reads no answer.
@@ -198,8 +199,13 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializ
     T::deserialize(deserializer).map(Some)
 }
 
-/// An answer, written as JSON.
-pub(super) struct Answer<T>(pub(super) T);
+/// An answer in JSON.
+pub(super) enum Answer<T> {
+    /// Written by serde.
+    Whole(T),
+    /// Of the same shape, written while it is sent.
+    Pieces(PartUrlsAnswer),
+}
 
 impl<T: Type> Payload for Answer<T> {
     const CONTENT_TYPE: &'static str = JSON;
@@ -215,13 +221,17 @@ impl<T: Type> Payload for Answer<T> {
 
 impl<T: Serialize + Send> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
-            Ok(bytes) => Response::builder().content_type(JSON).body(bytes),
-            Err(error) => {
-                tracing::error!(%error, "an answer could not be written");
-                Problem::internal().into_response()
-            }
-        }
+        let body = match self {
+            Answer::Whole(value) => match serde_json::to_vec(&value) {
+                Ok(bytes) => poem::Body::from_vec(bytes),
+                Err(error) => {
+                    tracing::error!(%error, "an answer could not be written");
+                    return Problem::internal().into_response();
+                }
+            },
+            Answer::Pieces(pieces) => pieces.into_body(),
+        };
+        Response::builder().content_type(JSON).body(body)
     }
 }
 

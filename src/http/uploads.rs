@@ -11,8 +11,9 @@ use super::payload::{Answer, Body};
 use super::problem::{Code, Problem};
 use super::spec::Tag;
 use super::wire::{
-    CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, PartPage, RecordPartRequest, RecordPartsRequest,
-    SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, id, limit, listed_owner, page, position,
+    CompleteUploadRequest, CreateUploadRequest, CreateUploadResponse, PartPage, PartUrlsAnswer, RecordPartRequest,
+    RecordPartsRequest, SignPartsRequest, SignPartsResponse, UploadPage, WirePart, WireUpload, id, limit, listed_owner,
+    page, position,
 };
 use crate::access::Caller;
 use crate::coordinator::{Completion, Coordinator, CreateRequest};
@@ -82,7 +83,10 @@ impl UploadsApi {
         let creation = coordinator.create(caller.owner.clone(), request, key).await?;
         let location = format!("/v1/uploads/{}", creation.snapshot.upload.id);
         let replayed = creation.replayed.then(|| "true".to_owned());
-        Ok(CreateUploadAnswer::Created(Answer(creation.into()), location, replayed))
+        let upload =
+            serde_json::to_string(&WireUpload::from(creation.snapshot)).map_err(poem::error::InternalServerError)?;
+        let answer = PartUrlsAnswer::new(&format!("\"upload\":{upload},"), creation.part_urls);
+        Ok(CreateUploadAnswer::Created(Answer::Pieces(answer), location, replayed))
     }
 
     /// List uploads
@@ -120,7 +124,7 @@ impl UploadsApi {
         let (limit, before) = (self::limit(limit.0)?, position::<Uuid>(cursor.0.as_deref())?);
         let found = coordinator.list(&owner, filter, before, limit + 1).await?;
         let (found, next_cursor) = page(found, limit, |snapshot| snapshot.upload.id.to_string());
-        Ok(Answer(UploadPage { items: found.into_iter().map(Into::into).collect(), next_cursor }))
+        Ok(Answer::Whole(UploadPage { items: found.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
     /// Get an upload
@@ -134,7 +138,7 @@ impl UploadsApi {
         /// The upload
         upload_id: Path<String>,
     ) -> poem::Result<Answer<WireUpload>> {
-        Ok(Answer(coordinator.get(&caller.whose(), id(&upload_id)).await?.into()))
+        Ok(Answer::Whole(coordinator.get(&caller.whose(), id(&upload_id)).await?.into()))
     }
 
     /// Abort an upload
@@ -171,8 +175,8 @@ impl UploadsApi {
         body: Body<CompleteUploadRequest>,
     ) -> poem::Result<CompleteUploadAnswer> {
         Ok(match coordinator.complete(&caller.whose(), id(&upload_id), body.value.into()).await? {
-            Completion::Done(snapshot) => CompleteUploadAnswer::Completed(Answer(snapshot.into())),
-            Completion::Running(snapshot) => CompleteUploadAnswer::Running(Answer(snapshot.into()), 2),
+            Completion::Done(snapshot) => CompleteUploadAnswer::Completed(Answer::Whole(snapshot.into())),
+            Completion::Running(snapshot) => CompleteUploadAnswer::Running(Answer::Whole(snapshot.into()), 2),
         })
     }
 
@@ -190,7 +194,7 @@ impl UploadsApi {
     ) -> poem::Result<Answer<SignPartsResponse>> {
         let (parts, ttl) = body.value.read()?;
         let urls = coordinator.sign(&caller.whose(), id(&upload_id), parts, ttl).await?;
-        Ok(Answer(SignPartsResponse { part_urls: urls.into_iter().map(Into::into).collect() }))
+        Ok(Answer::Pieces(PartUrlsAnswer::new("", Some(urls))))
     }
 
     /// Record parts
@@ -206,7 +210,7 @@ impl UploadsApi {
         body: Body<RecordPartsRequest>,
     ) -> poem::Result<Answer<WireUpload>> {
         let reports = body.value.read()?;
-        Ok(Answer(coordinator.record(&caller.whose(), id(&upload_id), reports).await?.into()))
+        Ok(Answer::Whole(coordinator.record(&caller.whose(), id(&upload_id), reports).await?.into()))
     }
 
     /// Record a part
@@ -230,7 +234,7 @@ impl UploadsApi {
     ) -> poem::Result<Answer<WirePart>> {
         let report = body.value.read(&part_number)?;
         let (upload, part) = coordinator.record_one(&caller.whose(), id(&upload_id), report).await?;
-        Ok(Answer(WirePart::of(&upload, part)))
+        Ok(Answer::Whole(WirePart::of(&upload, part)))
     }
 
     /// List recorded parts
@@ -252,7 +256,7 @@ impl UploadsApi {
         let (upload, parts) = coordinator.parts(&caller.whose(), id(&upload_id), after.unwrap_or(0), limit + 1).await?;
         let (parts, next_cursor) = page(parts, limit, |part| part.number.to_string());
         let items = parts.into_iter().map(|part| WirePart::of(&upload, part)).collect();
-        Ok(Answer(PartPage { items, next_cursor }))
+        Ok(Answer::Whole(PartPage { items, next_cursor }))
     }
 
     /// Sync with S3
@@ -267,7 +271,7 @@ impl UploadsApi {
         /// The upload
         upload_id: Path<String>,
     ) -> poem::Result<Answer<WireUpload>> {
-        Ok(Answer(coordinator.sync(&caller.whose(), id(&upload_id)).await?.into()))
+        Ok(Answer::Whole(coordinator.sync(&caller.whose(), id(&upload_id)).await?.into()))
     }
 }
 

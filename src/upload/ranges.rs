@@ -1,6 +1,9 @@
 //! Sets of part numbers, written the way people write them: `1-100,205`.
 
 use std::fmt;
+use std::iter::FlatMap;
+use std::ops::RangeInclusive;
+use std::vec;
 
 /// A sorted set of part numbers, kept as ranges that neither touch nor overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +80,16 @@ impl PartSet {
             }
         }
         PartSet(merged)
+    }
+}
+
+impl IntoIterator for PartSet {
+    type Item = i32;
+    type IntoIter = FlatMap<vec::IntoIter<(i32, i32)>, RangeInclusive<i32>, fn((i32, i32)) -> RangeInclusive<i32>>;
+
+    /// The numbers, ascending; no more is kept than the ranges.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().flat_map(|(first, last)| first..=last)
     }
 }
 

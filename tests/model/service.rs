@@ -146,7 +146,7 @@ impl Mortal {
             let signer = self.signer().await;
             let number = i32::try_from(number).expect("a number");
             let size = i64::try_from(bytes.len()).expect("a size");
-            let signed = signer.parts(key, s3_upload_id)(number, size, None);
+            let signed = signer.parts(key, s3_upload_id, None).sign(number, size, None);
             self.api.put_bytes(&json!({ "url": signed.url, "headers": signed.headers }), bytes).await
         })
     }
@@ -156,14 +156,14 @@ impl Mortal {
             let signer = self.signer().await;
             let (disposition, content_type) = ("attachment", "text/plain");
             let url =
-                signer.downloads()(&Download { key, version_id: None, disposition, content_type, cache_control: None });
+                signer.download(&Download { key, version_id: None, disposition, content_type, cache_control: None });
             let response = self.api.http.get(url).send().await.expect("an answer of S3");
             response.bytes().await.expect("bytes").to_vec()
         })
     }
 
     /// S3's clock is the system's, whatever the service's is.
-    async fn signer(&self) -> partita::bucket::UrlSigner<'_> {
+    async fn signer(&self) -> partita::bucket::UrlSigner {
         #[expect(clippy::disallowed_methods, reason = "S3's clock is the system's")]
         let now = Utc::now();
         self.bucket.signer(now, now + TimeDelta::minutes(10), now).await.expect("a signer")

@@ -1,6 +1,7 @@
 //! The shapes on the wire, and how they come from the domain. Absent is absent, never `null`; numbers are signed.
 
 mod files;
+mod part_urls;
 mod parts;
 mod uploads;
 
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 pub(super) use files::{DownloadUrlPage, DownloadUrlsRequest, FilePage, WireDownloadUrl, WireFile};
+pub(super) use part_urls::PartUrlsAnswer;
 pub(super) use parts::{
     PartPage, RecordPartRequest, RecordPartsRequest, SignPartsRequest, SignPartsResponse, WirePart,
 };

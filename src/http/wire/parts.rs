@@ -8,7 +8,7 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 
 use super::ttl;
-use crate::coordinator::{self, PartReport, PartRequest, PartsRequest};
+use crate::coordinator::{PartReport, PartRequest, PartsRequest};
 use crate::http::payload::{FromBody, objects, present, present_objects};
 use crate::http::problem::{Code, Problem};
 use crate::upload::{self, PartSet, Upload};
@@ -19,36 +19,21 @@ use crate::upload::{self, PartSet, Upload};
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct WirePartUrl {
     /// 1 to 10,000
-    part_number: i32,
+    pub(super) part_number: i32,
     /// Always `PUT`
-    method: String,
+    pub(super) method: String,
     /// Who has it may send the part, for as long as it lives
-    url: String,
+    pub(super) url: String,
     /// To be sent exactly so; `Host` and `Content-Length` clients set by themselves
-    headers: HashMap<String, String>,
+    pub(super) headers: HashMap<String, String>,
     /// First byte of the part in the file
-    offset: i64,
+    pub(super) offset: i64,
     /// Bytes of the part
-    size: i64,
+    pub(super) size: i64,
     /// When it ends
-    expires_at: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
     /// The same from now, in whole seconds
-    expires_in_seconds: i64,
-}
-
-impl From<coordinator::PartUrl> for WirePartUrl {
-    fn from(part: coordinator::PartUrl) -> Self {
-        WirePartUrl {
-            part_number: part.number,
-            method: "PUT".into(),
-            url: part.url,
-            headers: part.headers.into_iter().collect(),
-            offset: part.slice.offset,
-            size: part.slice.size,
-            expires_at: part.expires_at,
-            expires_in_seconds: part.expires_in_seconds,
-        }
-    }
+    pub(super) expires_in_seconds: i64,
 }
 
 /// A part to sign.

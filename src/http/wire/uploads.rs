@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::parts::{RecordPartsItem, WirePartUrl};
 use super::ttl;
-use crate::coordinator::{CompletionRequest, CreateRequest, Creation, DEFAULT_PART_URLS, PartUrlsRequest, Snapshot};
+use crate::coordinator::{CompletionRequest, CreateRequest, DEFAULT_PART_URLS, PartUrlsRequest, Snapshot};
 use crate::http::payload::{FromBody, present, present_object, present_objects};
 use crate::http::problem::Problem;
 use crate::upload::{self, LastProblem, Status};
@@ -329,13 +329,6 @@ pub(in crate::http) struct CreateUploadResponse {
     upload: WireUpload,
     /// Its first part URLs
     part_urls: Vec<WirePartUrl>,
-}
-
-impl From<Creation> for CreateUploadResponse {
-    fn from(creation: Creation) -> Self {
-        let part_urls = creation.part_urls.into_iter().map(Into::into).collect();
-        CreateUploadResponse { upload: creation.snapshot.into(), part_urls }
-    }
 }
 
 /// What may be said when all parts are sent. None of it need be: S3 knows.
