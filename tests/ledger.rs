@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use partita::clock::Clock;
-use partita::store::{Created, Error, Filter, Lease, NewUpload, Quota, Store};
+use partita::store::{Check, Created, Error, Filter, Lease, NewUpload, Quota, Store};
 use partita::upload::{
-    AbortReason, ETag, Ending, Failure, LastProblem, MIB, Object, Owner, Part, Plan, State, Target, Upload, Visibility,
-    Whose,
+    AbortReason, ETag, Ending, Failure, Invalid, LastProblem, MIB, Object, Owner, Part, Plan, State, Target, Upload,
+    Visibility, Whose,
 };
 use uuid::Uuid;
 
@@ -19,6 +20,10 @@ on_both_databases! {
     only_an_open_upload_takes_parts
     no_state_is_entered_from_where_the_table_forbids_it
     another_owner_finds_nothing
+    reports_that_come_together_are_each_answered_for_themselves
+    of_reports_of_one_part_that_come_together_the_last_stays
+    who_reports_and_goes_away_takes_nothing_from_others
+    a_completed_upload_keeps_its_parts_without_a_row_for_each
 }
 
 fn local() -> Owner {
@@ -67,9 +72,21 @@ fn object(upload: &Upload) -> Object {
     Object { etag: "e".into(), size: 9 * MIB, version_id: None, checksum: None, verified: false, completed_at }
 }
 
-fn part(upload: &Upload) -> Part {
-    let etag = ETag::new("e").expect("an ETag");
-    Part { number: 1, etag, size: None, checksum: None, recorded_at: upload.seen_at }
+fn part(number: i32, etag: &str) -> Part {
+    let etag = ETag::new(etag).expect("an ETag");
+    Part { number, etag, size: None, checksum: None, recorded_at: None }
+}
+
+/// Records these parts, whatever the upload is.
+async fn record(store: &Store, owner: &Owner, id: Uuid, parts: &[Part]) -> Result<Upload, Error> {
+    let (whose, read) = (Whose::Of(owner.clone()), parts.to_vec());
+    Ok(store.record(&whose, id, parts.len(), Box::new(move |_| Ok(read.clone()))).await?.0)
+}
+
+/// What is recorded: numbers and ETags.
+async fn recorded(store: &Store, upload: &Upload) -> Vec<(i32, String)> {
+    let parts = store.parts(upload, 0, 10_000).await.expect("parts");
+    parts.into_iter().map(|part| (part.number, part.etag.as_str().to_owned())).collect()
 }
 
 async fn claim(store: &Store, id: Uuid, lease: Duration) -> Result<Lease, Error> {
@@ -118,20 +135,105 @@ async fn a_lease_that_was_taken_over_writes_nothing(service: Service) {
 async fn only_an_open_upload_takes_parts(service: Service) {
     let store = store(&service).await;
     let upload = begin(&store).await;
-    store.record_parts(&local(), upload.id, &[part(&upload)]).await.expect("recorded");
+    record(&store, &local(), upload.id, &[part(1, "e")]).await.expect("recorded");
     let _lease = claim(&store, upload.id, Duration::from_secs(60)).await.expect("a lease");
-    let recorded = store.record_parts(&local(), upload.id, &[part(&upload)]).await;
-    assert!(matches!(recorded, Err(Error::Moved(_))));
+    let refused = record(&store, &local(), upload.id, &[part(1, "e")]).await;
+    assert!(matches!(refused, Err(Error::Moved(_))));
     let listed = store.take_listing(&local(), upload.id, upload.seen_at, &[], &[1]).await;
     assert!(matches!(listed, Err(Error::Moved(_))));
-    assert_eq!(store.part_numbers(upload.id).await.expect("numbers"), [1]);
+    assert_eq!(recorded(&store, &upload).await, [(1, "e".to_owned())]);
 
     let upload = begin(&store).await;
     service
         .sql(&format!("UPDATE uploads SET expires_at = 1 WHERE id = {}", service.literal(&upload.id.to_string())))
         .await;
-    assert!(matches!(store.record_parts(&local(), upload.id, &[part(&upload)]).await, Err(Error::Moved(_))));
+    assert!(matches!(record(&store, &local(), upload.id, &[part(1, "e")]).await, Err(Error::Moved(_))));
     assert!(matches!(claim(&store, upload.id, Duration::ZERO).await, Err(Error::Moved(_))), "past its time");
+}
+
+async fn reports_that_come_together_are_each_answered_for_themselves(service: Service) {
+    let store = store(&service).await;
+    let (ours, moved) = (begin(&store).await, begin(&store).await);
+    store.abort(&moved, Ending::Abort(AbortReason::Requested)).await.expect("aborting");
+    let mut reports = tokio::task::JoinSet::new();
+    for number in 1..=3_000 {
+        let (store, ours, moved) = (store.clone(), ours.id, moved.id);
+        reports.spawn(async move {
+            let own = Whose::Of(local());
+            let with_size = |size| {
+                let part = Part { size: Some(size), ..part(number, &format!("e{number}")) };
+                Box::new(move |_: &Upload| Ok(vec![part.clone()])) as Check
+            };
+            let outcome = match number % 500 {
+                // Of each group of the answers to come there are some.
+                1 => store.record(&own, moved, 1, with_size(1)).await,
+                2 => store.record(&Whose::Of(Owner("other".into())), ours, 1, with_size(1)).await,
+                3 => store.record(&own, ours, 1, Box::new(|_| Err(Invalid::ETag))).await,
+                // The database forbids it, which nobody has noticed before.
+                4 => store.record(&own, ours, 1, with_size(0)).await,
+                5 => store.record(&own, Uuid::nil(), 1, with_size(1)).await,
+                _ => store.record(&own, ours, 1, with_size(1)).await,
+            };
+            let expected = match number % 500 {
+                1 => matches!(outcome, Err(Error::Moved(_))),
+                2 | 5 => matches!(outcome, Err(Error::NotFound)),
+                3 => matches!(outcome, Err(Error::Refused(Invalid::ETag))),
+                4 => matches!(outcome, Err(Error::Database(_))),
+                _ => outcome.is_ok(),
+            };
+            assert!(expected, "{number}: {outcome:?}");
+        });
+    }
+    reports.join_all().await;
+    let expected = (1..=3_000).filter(|number| !(1..=5).contains(&(number % 500)));
+    let expected: Vec<_> = expected.map(|number| (number, format!("e{number}"))).collect();
+    assert_eq!(recorded(&store, &ours).await, expected);
+}
+
+async fn of_reports_of_one_part_that_come_together_the_last_stays(service: Service) {
+    let store = store(&service).await;
+    let upload = begin(&store).await;
+    // Queued in this order, for none of them waits before it is.
+    let reports = (0..50).map(|turn| record_one(&store, upload.id, turn));
+    let outcomes = futures_util::future::join_all(reports).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(recorded(&store, &upload).await, [(1, "e49".to_owned())]);
+}
+
+async fn record_one(store: &Store, id: Uuid, turn: i32) -> Result<Upload, Error> {
+    record(store, &local(), id, &[part(1, &format!("e{turn}"))]).await
+}
+
+async fn who_reports_and_goes_away_takes_nothing_from_others(service: Service) {
+    let store = store(&service).await;
+    let upload = begin(&store).await;
+    for number in (1..100).step_by(2) {
+        // The first of two sees to it that both are written; it goes away at once.
+        let first = record(&store, &local(), upload.id, &[part(number, "e")]).now_or_never();
+        assert!(first.is_none(), "it has not even begun");
+        record(&store, &local(), upload.id, &[part(number + 1, "e")]).await.expect("recorded");
+    }
+    let numbers: Vec<i32> = recorded(&store, &upload).await.into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+}
+
+async fn a_completed_upload_keeps_its_parts_without_a_row_for_each(service: Service) {
+    let store = store(&service).await;
+    let etags = ["\"9bb58f26192e4ba00f01e2e7b136bbd8\"", "d41d8cd98f00b204e9800998ecf8427e-7"];
+    // One that lacks a part, as an upload may that S3 has completed though it never answered, keeps what it has.
+    for (known, rows) in [(2, 0), (1, 1)] {
+        let upload = begin(&store).await;
+        let parts: Vec<Part> = (1..).zip(etags).take(known).map(|(number, etag)| part(number, etag)).collect();
+        record(&store, &local(), upload.id, &parts).await.expect("recorded");
+        let lease = claim(&store, upload.id, Duration::from_secs(60)).await.expect("a lease");
+        let done = store.complete(lease.upload(), &object(&upload)).await.expect("completed");
+        let expected: Vec<_> = (1..).zip(etags.map(str::to_owned)).take(known).collect();
+        assert_eq!(recorded(&store, &done).await, expected);
+        assert_eq!(store.parts(&done, 1, 10).await.expect("parts").len(), known - 1, "those after the first");
+        assert_eq!(store.parts(&done, 0, 1).await.expect("parts").len(), 1, "no more than asked for");
+        let id = service.literal(&upload.id.to_string());
+        assert_eq!(service.count(&format!("parts WHERE upload_id = {id}")).await, rows);
+    }
 }
 
 async fn no_state_is_entered_from_where_the_table_forbids_it(service: Service) {
@@ -156,7 +258,7 @@ async fn another_owner_finds_nothing(service: Service) {
     let other = Owner("other".into());
     assert!(matches!(store.find(&Whose::Of(other.clone()), upload.id).await, Err(Error::NotFound)));
     assert!(store.list(&other, Filter::default(), None, 10).await.expect("a list").is_empty());
-    assert!(matches!(store.record_parts(&other, upload.id, &[part(&upload)]).await, Err(Error::NotFound)));
+    assert!(matches!(record(&store, &other, upload.id, &[part(1, "e")]).await, Err(Error::NotFound)));
     let claimed = store.claim_completion(&other, upload.id, &target(), Duration::ZERO).await;
     assert!(matches!(claimed, Err(Error::NotFound)));
     let touched = store.touch(&other, upload.id, Duration::from_secs(9), None, None).await;

@@ -5,6 +5,7 @@
 mod m20261122_000001_create_ledger;
 mod m20261122_000002_keep_the_sweep;
 mod m20261122_000003_know_the_callers;
+mod m20261122_000004_pack_finished_parts;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_create_ledger::Migration),
             Box::new(m20261122_000002_keep_the_sweep::Migration),
             Box::new(m20261122_000003_know_the_callers::Migration),
+            Box::new(m20261122_000004_pack_finished_parts::Migration),
         ]
     }
 }

@@ -107,7 +107,7 @@ impl Coordinator {
         parts: Vec<PartReport>,
     ) -> Result<Upload, Error> {
         if !parts.is_empty() {
-            self.record_in(upload, parts).await?;
+            self.record_in(&Whose::Of(upload.owner.clone()), upload.id, parts).await?;
         }
         let gathered = self.gather(upload, target).await?;
         boundary!("complete-gathered");
@@ -157,7 +157,7 @@ impl Coordinator {
 
     async fn missing(&self, upload: &Upload, plan: Plan) -> Result<PartSet, Error> {
         let count = plan.part_count().unwrap_or(MAX_PARTS);
-        Ok(PartSet::missing(count, self.0.store.part_numbers(upload.id).await?))
+        Ok(PartSet::missing(count, self.0.store.recorded(upload).await?.numbers))
     }
 
     /// Sees to it that the ledger knows all that a completion needs, asking S3 for what clients did not report.
@@ -177,7 +177,7 @@ impl Coordinator {
             return Err(Error::PartsMissing(missing));
         }
         if is_stream {
-            for part in self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await? {
+            for part in self.0.store.parts(upload, 0, MAX_PARTS as u64).await? {
                 if plan.part(part.number).ok().map(|slice| slice.size) != part.size {
                     return Err(Invalid::SizeMismatch("the parts that S3 holds do not add up to this size").into());
                 }
@@ -193,17 +193,16 @@ impl Coordinator {
 
     /// Whether the ledger lacks a part of the plan, has one beyond it, or lacks a checksum that S3 wants repeated.
     async fn lacks(&self, upload: &Upload, plan: Plan) -> Result<bool, Error> {
-        let parts = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
-        let count = plan.part_count().unwrap_or(MAX_PARTS);
-        let complete = i32::try_from(parts.len()) == Ok(count) && parts.last().is_none_or(|part| part.number == count);
-        let checksums = upload.part_checksum.is_none() || parts.iter().all(|part| part.checksum.is_some());
+        let recorded = self.0.store.recorded(upload).await?;
+        let complete = recorded.numbers.is_whole(plan.part_count().unwrap_or(MAX_PARTS));
+        let checksums = upload.part_checksum.is_none() || recorded.without_checksum == 0;
         Ok(!(complete && checksums))
     }
 
     /// Sends the completion, with a lease just confirmed, and sees what came of it.
     pub(super) async fn send(&self, lease: Lease, target: Target) -> Result<Upload, Error> {
         let upload = lease.upload();
-        let mut parts = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
+        let mut parts = self.0.store.parts(upload, 0, MAX_PARTS as u64).await?;
         let plan = Plan::stored(Some(target.size), upload.plan.part_size());
         let missing = PartSet::missing(plan.part_count().unwrap_or(MAX_PARTS), parts.iter().map(|part| part.number));
         if !missing.is_empty() {

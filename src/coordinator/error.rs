@@ -88,6 +88,7 @@ impl From<store::Error> for Error {
             store::Error::TooManyUploads => Error::QuotaOpenUploads,
             store::Error::TooManyBytes => Error::QuotaBytes,
             store::Error::Moved(upload) => refusal(&upload),
+            store::Error::Refused(invalid) => Error::Invalid(invalid),
             error => Error::Store(error),
         }
     }

@@ -42,7 +42,7 @@ use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::store::{Counts, Filter, Store, Tally};
-use crate::upload::{Owner, Part, PartSet, Status, Upload, Whose};
+use crate::upload::{Owner, Part, PartSet, Plan, Status, Upload, Whose};
 
 /// An upload's end is moved by activity, but written no more often than this.
 const TOUCH_PAUSE: TimeDelta = TimeDelta::minutes(10);
@@ -118,10 +118,10 @@ impl Coordinator {
         limit: u64,
     ) -> Result<Vec<Snapshot>, Error> {
         let uploads = self.0.store.list(owner, filter, before, limit).await?;
-        let ids: Vec<Uuid> = uploads.iter().map(|upload| upload.id).collect();
-        let tallies = self.0.store.tallies(&ids).await?;
+        let unfinished = uploads.iter().filter(|upload| finished(upload).is_none());
+        let tallies = self.0.store.tallies(&unfinished.map(|upload| upload.id).collect::<Vec<_>>()).await?;
         let with_tally = |upload: Upload| {
-            let tally = tallies.get(&upload.id).copied().unwrap_or_default();
+            let tally = finished(&upload).or(tallies.get(&upload.id).copied()).unwrap_or_default();
             Snapshot { upload, tally, missing: None }
         };
         Ok(uploads.into_iter().map(with_tally).collect())
@@ -133,7 +133,7 @@ impl Coordinator {
     /// [`Error::UploadNotFound`].
     pub async fn parts(&self, whose: &Whose, id: Uuid, after: i32, limit: u64) -> Result<(Upload, Vec<Part>), Error> {
         let upload = self.0.store.find(whose, id).await?;
-        let parts = self.0.store.parts(id, after, limit).await?;
+        let parts = self.0.store.parts(&upload, after, limit).await?;
         Ok((upload, parts))
     }
 
@@ -200,16 +200,20 @@ impl Coordinator {
     }
 
     async fn snapshot(&self, upload: Upload) -> Result<Snapshot, Error> {
-        let tally = self.0.store.tallies(&[upload.id]).await?.remove(&upload.id).unwrap_or_default();
-        Ok(Snapshot { upload, tally, missing: None })
+        Ok(Snapshot { missing: None, ..self.snapshot_with_missing(upload).await? })
     }
 
     async fn snapshot_with_missing(&self, upload: Upload) -> Result<Snapshot, Error> {
+        if let Some(tally) = finished(&upload) {
+            return Ok(Snapshot { upload, tally, missing: None });
+        }
+        let recorded = self.0.store.recorded(&upload).await?;
+        let tally = Tally { parts: recorded.numbers.len(), bytes: recorded.bytes };
         let missing = match (upload.plan.part_count(), &upload.status) {
-            (Some(count), Status::Open) => Some(PartSet::missing(count, self.0.store.part_numbers(upload.id).await?)),
+            (Some(count), Status::Open) => Some(PartSet::missing(count, recorded.numbers)),
             _ => None,
         };
-        Ok(Snapshot { missing, ..self.snapshot(upload).await? })
+        Ok(Snapshot { upload, tally, missing })
     }
 
     /// Moves the upload's end after activity, and so that it does not expire before a URL that ends at `urls_expire_at` by
@@ -234,4 +238,11 @@ impl Coordinator {
         let cover = uncovered.map(|end| hard.min(end + TOUCH_PAUSE));
         Ok(self.0.store.touch(&upload.owner, upload.id, idle_ttl, cover, reserve).await?)
     }
+}
+
+/// Of a completed upload, all of it.
+fn finished(upload: &Upload) -> Option<Tally> {
+    let size = upload.status.object()?.size;
+    let parts = Plan::stored(Some(size), upload.plan.part_size()).part_count()?;
+    Some(Tally { parts: parts.into(), bytes: size })
 }

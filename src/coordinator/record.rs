@@ -28,8 +28,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error::Invalid`], and the refusals of an upload that is not open.
     pub async fn record(&self, whose: &Whose, id: Uuid, reports: Vec<PartReport>) -> Result<Snapshot, Error> {
-        let upload = self.open_upload(whose, id).await?;
-        self.record_in(&upload, reports).await?;
+        let (upload, _) = self.record_in(whose, id, reports).await?;
         let upload = self.keep_alive(upload, None, None).await?;
         self.snapshot(upload).await
     }
@@ -39,8 +38,7 @@ impl Coordinator {
     /// # Errors
     /// As [`Coordinator::record`].
     pub async fn record_one(&self, whose: &Whose, id: Uuid, report: PartReport) -> Result<(Upload, Part), Error> {
-        let upload = self.open_upload(whose, id).await?;
-        let mut recorded = self.record_in(&upload, vec![report]).await?;
+        let (upload, mut recorded) = self.record_in(whose, id, vec![report]).await?;
         let upload = self.keep_alive(upload, None, None).await?;
         match recorded.pop() {
             Some(part) => Ok((upload, part)),
@@ -48,40 +46,16 @@ impl Coordinator {
         }
     }
 
-    pub(super) async fn record_in(&self, upload: &Upload, reports: Vec<PartReport>) -> Result<Vec<Part>, Error> {
-        if reports.len() > MAX_PARTS as usize {
-            return Err(Invalid::BatchTooLarge(MAX_PARTS.into()).into());
-        }
-        let mut numbers = BTreeSet::new();
-        let mut parts = Vec::with_capacity(reports.len());
-        for (index, report) in reports.into_iter().enumerate() {
-            let part = self.check_report(upload, report)?;
-            if !numbers.insert(part.number) {
-                let field = format!("parts[{index}].partNumber");
-                return Err(Invalid::Request { field, detail: "a part may be named once in a call" }.into());
-            }
-            parts.push(part);
-        }
-        self.0.store.record_parts(&upload.owner, upload.id, &parts).await?;
-        Ok(parts)
-    }
-
-    fn check_report(&self, upload: &Upload, report: PartReport) -> Result<Part, Error> {
-        let planned = upload.plan.part(report.number)?;
-        let size = fit(upload, planned, report.size)?;
-        match (upload.part_checksum, &report.checksum) {
-            (Some(algorithm), Some(value)) => algorithm.check(value)?,
-            (None, Some(_)) => return Err(Invalid::Checksum("this upload was created without partChecksum").into()),
-            (_, None) => {}
-        }
-        Ok(Part {
-            number: report.number,
-            etag: ETag::new(report.etag)?,
-            // Of a stream's part only the client knows the size.
-            size: if upload.plan.size().is_some() { Some(size) } else { report.size },
-            checksum: report.checksum,
-            recorded_at: upload.seen_at,
-        })
+    /// The upload as it was when they were written, and the parts as they are recorded.
+    pub(super) async fn record_in(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        reports: Vec<PartReport>,
+    ) -> Result<(Upload, Vec<Part>), Error> {
+        let weight = reports.len();
+        let check = move |upload: &Upload| check_reports(upload, &reports);
+        Ok(self.0.store.record(whose, id, weight, Box::new(check)).await?)
     }
 
     /// Asks S3 which parts it holds and brings the ledger into line.
@@ -110,11 +84,47 @@ impl Coordinator {
             }
             Err(error) => return Err(error.into()),
         };
-        let recorded = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
+        let recorded = self.0.store.parts(upload, 0, MAX_PARTS as u64).await?;
         let Reconciled { found, lost } = reconcile(upload, &recorded, &listed);
         self.0.store.take_listing(&upload.owner, upload.id, listed_from, &found, &lost).await?;
         Ok(true)
     }
+}
+
+/// What is reported, if it fits the upload.
+fn check_reports(upload: &Upload, reports: &[PartReport]) -> Result<Vec<Part>, Invalid> {
+    if reports.len() > MAX_PARTS as usize {
+        return Err(Invalid::BatchTooLarge(MAX_PARTS.into()));
+    }
+    let mut numbers = BTreeSet::new();
+    let mut parts = Vec::with_capacity(reports.len());
+    for (index, report) in reports.iter().enumerate() {
+        let part = check_report(upload, report)?;
+        if !numbers.insert(part.number) {
+            let field = format!("parts[{index}].partNumber");
+            return Err(Invalid::Request { field, detail: "a part may be named once in a call" });
+        }
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+fn check_report(upload: &Upload, report: &PartReport) -> Result<Part, Invalid> {
+    let planned = upload.plan.part(report.number)?;
+    let size = fit(upload, planned, report.size)?;
+    match (upload.part_checksum, &report.checksum) {
+        (Some(algorithm), Some(value)) => algorithm.check(value)?,
+        (None, Some(_)) => return Err(Invalid::Checksum("this upload was created without partChecksum")),
+        (_, None) => {}
+    }
+    Ok(Part {
+        number: report.number,
+        etag: ETag::new(report.etag.as_str())?,
+        // Of a stream's part only the client knows the size.
+        size: if upload.plan.size().is_some() { Some(size) } else { report.size },
+        checksum: report.checksum.clone(),
+        recorded_at: Some(upload.seen_at),
+    })
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -151,7 +161,7 @@ fn reconcile(upload: &Upload, recorded: &[Part], listed: &[ListedPart]) -> Recon
     for (number, listed) in candidates {
         if let [only] = listed.as_slice() {
             let (etag, size, checksum) = (only.etag.clone(), Some(only.size), only.checksum.clone());
-            reconciled.found.push(Part { number, etag, size, checksum, recorded_at: upload.seen_at });
+            reconciled.found.push(Part { number, etag, size, checksum, recorded_at: Some(upload.seen_at) });
         }
     }
     reconciled
@@ -204,7 +214,7 @@ mod tests {
     }
 
     fn recorded(number: i32, etag: &str) -> Part {
-        let (etag, recorded_at) = (ETag::new(etag).expect("an ETag"), upload(None).seen_at);
+        let (etag, recorded_at) = (ETag::new(etag).expect("an ETag"), Some(upload(None).seen_at));
         Part { number, etag, size: Some(8 * MIB), checksum: None, recorded_at }
     }
 

@@ -157,7 +157,7 @@ impl Coordinator {
     pub(super) async fn explain(&self, lease: Lease, refused: bucket::Error) -> Result<Upload, Error> {
         let upload = lease.upload();
         let Some(s3_upload_id) = &upload.s3_upload_id else { return Err(refused.into()) };
-        let recorded = self.0.store.parts(upload.id, 0, MAX_PARTS as u64).await?;
+        let recorded = self.0.store.parts(upload, 0, MAX_PARTS as u64).await?;
         let listed = match self.bucket(upload).list_parts(upload, s3_upload_id).await {
             Ok(listed) => listed,
             Err(_) => return self.leave_unclear(lease, &refused.to_string()).await,

@@ -28,8 +28,8 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let select = Entity::find().filter(Column::Id.is_in(ids.iter().copied())).filter(readable(whose));
-        self.all_seen(select).await?.into_iter().collect()
+        let select = Entity::find().filter(self.is_among(Column::Id, ids)).filter(readable(whose));
+        self.all_seen(&self.read, select).await?.into_iter().collect()
     }
 
     /// The files of the owner and those shared with it, newest first: at most `limit`, those before `before`. One query,
@@ -58,7 +58,7 @@ impl Store {
         let mut ids = ids_of(own);
         ids.union(UnionType::Distinct, ids_of(shared));
         let select = Entity::find().filter(Column::Id.in_subquery(ids)).order_by_desc(Column::Id).limit(limit);
-        self.all_seen(select).await?.into_iter().collect()
+        self.all_seen(&self.read, select).await?.into_iter().collect()
     }
 
     /// With whom each of these uploads is shared, in one query, in alphabetical order; one that is shared with nobody is
@@ -71,7 +71,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(shares);
         }
-        let select = share::Entity::find().filter(share::Column::UploadId.is_in(ids.iter().copied()));
+        let select = share::Entity::find().filter(self.is_among(share::Column::UploadId, ids));
         for row in select.order_by_asc(share::Column::Subject).all(&self.read).await? {
             shares.entry(row.upload_id).or_default().push(row.subject);
         }

@@ -10,11 +10,15 @@ mod creation;
 mod entity;
 mod files;
 mod keys;
+mod list;
+mod packed;
 mod parts;
+mod record;
 mod row;
 mod sweep;
 mod uploads;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -27,14 +31,16 @@ use uuid::Uuid;
 
 pub use creation::{Created, IdempotencyKey, NewUpload, Quota};
 pub use keys::{ApiKey, Holder};
-pub use parts::Tally;
+pub use parts::{Recorded, Tally};
+pub use record::Check;
 pub use sweep::{Counts, Known};
 pub use uploads::{Filter, Lease, MAX_TRANSFER};
 
 use bounded::Bounded;
+use record::Queue;
 
 use crate::clock::Clock;
-use crate::upload::Upload;
+use crate::upload::{Invalid, Upload};
 
 /// How long a statement may wait for a connection, or for SQLite's one writer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,10 +52,12 @@ pub struct Store {
     write: Bounded<DatabaseConnection>,
     read: Bounded<DatabaseConnection>,
     clock: Clock,
+    /// What is to be recorded.
+    queue: Arc<Queue>,
 }
 
 /// What the ledger may answer besides what was asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// This owner has no upload of this id.
     #[error("no such upload")]
@@ -63,6 +71,9 @@ pub enum Error {
     /// The owner would hold more bytes than it may.
     #[error("the owner would hold more bytes than it may")]
     TooManyBytes,
+    /// What is to be recorded does not fit the upload.
+    #[error("what is to be recorded does not fit the upload")]
+    Refused(#[source] Invalid),
     /// A row that contradicts itself; it is never acted upon.
     #[error("the row of upload {id} is inconsistent: {what}")]
     Inconsistent {
@@ -137,7 +148,7 @@ impl Store {
         };
         if !url.starts_with("sqlite:") {
             let pool = Bounded(Database::connect(options(16)).await?);
-            return Ok(Store { write: pool.clone(), read: pool, clock });
+            return Ok(Store { write: pool.clone(), read: pool, clock, queue: Arc::default() });
         }
         let sqlite = |connections: u32| {
             let mut options = options(connections);
@@ -154,7 +165,7 @@ impl Store {
         // The writer first: it creates the file.
         let write = Bounded(Database::connect(sqlite(1)).await?);
         let read = Bounded(Database::connect(sqlite(4)).await?);
-        Ok(Store { write, read, clock })
+        Ok(Store { write, read, clock, queue: Arc::default() })
     }
 
     /// Brings the schema up to date; processes that start together wait for each other.
@@ -176,7 +187,11 @@ impl Store {
 
     /// Whether this is SQLite, whose schema the service brings up to date by itself when it starts.
     pub fn is_sqlite(&self) -> bool {
-        self.write.get_database_backend() == DbBackend::Sqlite
+        self.backend() == DbBackend::Sqlite
+    }
+
+    fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
     }
 
     /// Closes every connection; what was acknowledged is on disk already.
@@ -234,7 +249,7 @@ impl Store {
     /// The database's clock in milliseconds, within a statement.
     fn now_sql(&self) -> String {
         let ahead = self.clock.ahead().num_milliseconds();
-        match self.write.get_database_backend() {
+        match self.backend() {
             DbBackend::Sqlite => format!("(CAST(unixepoch('subsec') * 1000 AS INTEGER) + {ahead})"),
             _ => format!("((extract(epoch FROM clock_timestamp()) * 1000)::bigint + {ahead})"),
         }

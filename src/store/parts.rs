@@ -3,23 +3,24 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
+    QueryOrder, QuerySelect, Statement,
 };
 use uuid::Uuid;
 
 use super::bounded::Bounded;
-use super::entity::part::{ActiveModel, Column, Entity};
+use super::entity::part::{Column, Entity};
 use super::entity::upload;
-use super::{Error, Store};
-use crate::upload::{Owner, Part, State, Upload};
+use super::list::json;
+use super::{Error, Store, packed};
+use crate::upload::{Owner, Part, PartSet, State, Upload};
 
-/// Rows in one statement; SQLite binds at most 32,766 values.
-const CHUNK: usize = 1_000;
+/// The packed parts of a completed upload. Not a field of its row's type: they are read only where they are wanted.
+pub(super) const FINISHED_PARTS: &str = "finished_parts";
 
-/// How much of an upload is recorded.
+/// How much is recorded of an upload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Parts.
@@ -28,29 +29,18 @@ pub struct Tally {
     pub bytes: i64,
 }
 
-impl Store {
-    /// Records parts, in the place of what was recorded for them before. Durable, all of them, when it returns.
-    ///
-    /// # Errors
-    /// [`Error::Moved`] unless the upload is open and not yet expired; then none is recorded.
-    pub async fn record_parts(&self, owner: &Owner, id: Uuid, parts: &[Part]) -> Result<(), Error> {
-        let transaction = self.begin().await?;
-        let upload = self.hold_open(&transaction, owner, id).await?;
-        let mut replace = OnConflict::columns([Column::UploadId, Column::PartNumber]);
-        // Of the same part, what is known already stays: a completion may be about to go by it.
-        let kept = |column: &str| {
-            Expr::cust(format!(
-                "CASE WHEN parts.etag = excluded.etag THEN COALESCE(excluded.{column}, parts.{column}) ELSE excluded.{column} END"
-            ))
-        };
-        replace
-            .update_columns([Column::Etag, Column::RecordedAt])
-            .value(Column::Size, kept("size"))
-            .value(Column::Checksum, kept("checksum"));
-        insert(&transaction, &upload, parts, &replace).await?;
-        Ok(transaction.commit().await?)
-    }
+/// What is recorded of an upload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The numbers of its parts.
+    pub numbers: PartSet,
+    /// Bytes; a part of unknown size counts as a whole one.
+    pub bytes: i64,
+    /// Parts without a checksum.
+    pub without_checksum: i64,
+}
 
+impl Store {
     /// Takes in what S3 listed from `listed_from` on: records `found` where nothing is recorded by now, learns size and
     /// checksum where the same part is recorded already, and forgets each of `lost` unless it was recorded again since.
     ///
@@ -66,29 +56,80 @@ impl Store {
     ) -> Result<(), Error> {
         let transaction = self.begin().await?;
         let upload = self.hold_open(&transaction, owner, id).await?;
-        for numbers in lost.chunks(CHUNK) {
+        if !lost.is_empty() {
             Entity::delete_many()
                 .filter(Column::UploadId.eq(id))
-                .filter(Column::PartNumber.is_in(numbers.iter().copied()))
+                .filter(self.is_one_of(Column::PartNumber, lost))
                 .filter(Column::RecordedAt.lt(listed_from.timestamp_millis()))
                 .exec(&transaction)
                 .await?;
         }
-        let mut keep = OnConflict::columns([Column::UploadId, Column::PartNumber]);
-        keep.update_column(Column::Size)
-            .value(Column::Checksum, Expr::cust("COALESCE(parts.checksum, excluded.checksum)"))
-            .action_and_where(Expr::cust("parts.etag = excluded.etag"));
-        insert(&transaction, &upload, found, &keep).await?;
+        let keep = "UPDATE SET size = excluded.size, checksum = COALESCE(parts.checksum, excluded.checksum)
+            WHERE parts.etag = excluded.etag";
+        self.write_parts(&transaction, found.iter().map(|part| (&upload, part)).collect(), keep).await?;
         Ok(transaction.commit().await?)
     }
 
-    /// The recorded parts after number `after`, ascending, at most `limit`.
+    /// Writes parts in the place of what was recorded for them before. Of the same part, what is known already stays: a
+    /// completion may be about to go by it.
+    pub(super) async fn replace_parts(
+        &self,
+        transaction: &Bounded<DatabaseTransaction>,
+        parts: Vec<(&Upload, &Part)>,
+    ) -> Result<(), Error> {
+        let replace = "UPDATE SET etag = excluded.etag, recorded_at = excluded.recorded_at,
+            size = CASE WHEN parts.etag = excluded.etag
+                THEN COALESCE(excluded.size, parts.size) ELSE excluded.size END,
+            checksum = CASE WHEN parts.etag = excluded.etag
+                THEN COALESCE(excluded.checksum, parts.checksum) ELSE excluded.checksum END";
+        self.write_parts(transaction, parts, replace).await
+    }
+
+    /// Any number of parts in one statement; `known` is what becomes of those that are recorded already.
+    async fn write_parts(
+        &self,
+        transaction: &Bounded<DatabaseTransaction>,
+        mut parts: Vec<(&Upload, &Part)>,
+        known: &str,
+    ) -> Result<(), Error> {
+        // In one order always: two that write the same parts in different orders would wait for each other for ever.
+        parts.sort_unstable_by_key(|(upload, part)| (upload.id, part.number));
+        let rows: Vec<_> = parts
+            .into_iter()
+            .map(|(upload, part)| {
+                let (etag, checksum) = (part.etag.as_str(), part.checksum.as_deref());
+                (upload.id.simple(), part.number, etag, part.size, checksum, upload.seen_at.timestamp_millis())
+            })
+            .collect();
+        let (id, rows_of) = match self.backend() {
+            DbBackend::Sqlite => ("unhex(value ->> 0)", "json_each($1)"),
+            _ => ("CAST(value ->> 0 AS uuid)", "jsonb_array_elements(CAST($1 AS jsonb))"),
+        };
+        let insert = format!(
+            "INSERT INTO parts (upload_id, part_number, etag, size, checksum, recorded_at)
+            SELECT {id}, CAST(value ->> 1 AS integer), value ->> 2, CAST(value ->> 3 AS bigint), value ->> 4,
+                CAST(value ->> 5 AS bigint)
+            FROM {rows_of} WHERE true
+            ON CONFLICT (upload_id, part_number) DO {known}"
+        );
+        let statement = Statement::from_sql_and_values(self.backend(), insert, [json(&rows).into()]);
+        transaction.execute_raw(statement).await?;
+        Ok(())
+    }
+
+    /// The recorded parts after number `after`, ascending, at most `limit`. Of a completed upload no more is kept than was
+    /// needed to complete it: neither the checksums, which S3 keeps with the object, nor when each part was recorded.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn parts(&self, id: Uuid, after: i32, limit: u64) -> Result<Vec<Part>, Error> {
+    pub async fn parts(&self, upload: &Upload, after: i32, limit: u64) -> Result<Vec<Part>, Error> {
+        if upload.status.object().is_some()
+            && let Some(packed) = self.packed_parts(upload.id).await?
+        {
+            return packed::unpack(&packed, upload, after, limit);
+        }
         let rows = Entity::find()
-            .filter(Column::UploadId.eq(id))
+            .filter(Column::UploadId.eq(upload.id))
             .filter(Column::PartNumber.gt(after))
             .order_by_asc(Column::PartNumber)
             .limit(limit)
@@ -97,26 +138,46 @@ impl Store {
         rows.into_iter().map(Part::try_from).collect()
     }
 
-    /// The numbers of the recorded parts, ascending.
+    /// What is recorded of an upload that is not completed, in one query whose answer is as short as its gaps are few.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn part_numbers(&self, id: Uuid) -> Result<Vec<i32>, Error> {
-        let select = Entity::find().select_only().column(Column::PartNumber).filter(Column::UploadId.eq(id));
-        Ok(select.order_by_asc(Column::PartNumber).into_tuple().all(&self.read).await?)
+    pub async fn recorded(&self, upload: &Upload) -> Result<Recorded, Error> {
+        #[derive(FromQueryResult)]
+        struct Run {
+            first: i32,
+            last: i32,
+            bytes: i64,
+            without_checksum: i64,
+        }
+        // Numbers without a gap between them are as far from their ranks as one another.
+        const RUNS: &str =
+            "SELECT CAST(MIN(part_number) AS integer) AS first, CAST(MAX(part_number) AS integer) AS last,
+                CAST(SUM(COALESCE(size, $1)) AS bigint) AS bytes, COUNT(*) - COUNT(checksum) AS without_checksum
+            FROM (SELECT part_number, size, checksum,
+                    part_number - ROW_NUMBER() OVER (ORDER BY part_number) AS run
+                FROM parts WHERE upload_id = $2) AS numbered
+            GROUP BY run ORDER BY first";
+        let values = [upload.plan.part_size().into(), upload.id.into()];
+        let runs = Run::find_by_statement(Statement::from_sql_and_values(self.backend(), RUNS, values));
+        let runs = runs.all(&self.read).await?;
+        Ok(Recorded {
+            bytes: runs.iter().map(|run| run.bytes).sum(),
+            without_checksum: runs.iter().map(|run| run.without_checksum).sum(),
+            numbers: PartSet::from_runs(runs.into_iter().map(|run| (run.first, run.last))),
+        })
     }
 
-    /// How much is recorded of each of these uploads, in one query; an upload without parts is left out.
+    async fn packed_parts(&self, id: Uuid) -> Result<Option<Vec<u8>>, Error> {
+        let select = upload::Entity::find_by_id(id).select_only().expr_as(Expr::col(FINISHED_PARTS), "packed");
+        Ok(select.into_tuple::<Option<Vec<u8>>>().one(&self.read).await?.flatten())
+    }
+
+    /// How many parts and bytes are recorded of each of these uploads, in one query; an upload without parts is left out.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn tallies(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Tally>, Error> {
-        #[derive(FromQueryResult)]
-        struct Row {
-            upload_id: Uuid,
-            parts: i64,
-            bytes: i64,
-        }
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -129,12 +190,12 @@ impl Store {
                 sea_orm::JoinType::InnerJoin,
                 Entity::belongs_to(upload::Entity).from(Column::UploadId).to(upload::Column::Id).into(),
             )
-            .filter(Column::UploadId.is_in(ids.iter().copied()))
+            .filter(self.is_among(Column::UploadId, ids))
             .group_by(Column::UploadId)
-            .into_model::<Row>()
+            .into_tuple::<(Uuid, i64, i64)>()
             .all(&self.read)
             .await?;
-        Ok(rows.into_iter().map(|row| (row.upload_id, Tally { parts: row.parts, bytes: row.bytes })).collect())
+        Ok(rows.into_iter().map(|(id, parts, bytes)| (id, Tally { parts, bytes })).collect())
     }
 
     /// The open upload, held so that it cannot be completed or aborted while its parts are written.
@@ -151,27 +212,4 @@ impl Store {
         }
         Ok(upload)
     }
-}
-
-async fn insert(
-    transaction: &Bounded<DatabaseTransaction>,
-    upload: &Upload,
-    parts: &[Part],
-    conflict: &OnConflict,
-) -> Result<(), Error> {
-    // In one order always: two that write the same parts in different orders would wait for each other for ever.
-    let mut parts: Vec<&Part> = parts.iter().collect();
-    parts.sort_unstable_by_key(|part| part.number);
-    for chunk in parts.chunks(CHUNK) {
-        let rows = chunk.iter().map(|part| ActiveModel {
-            upload_id: Set(upload.id),
-            part_number: Set(part.number),
-            etag: Set(part.etag.as_str().to_owned()),
-            size: Set(part.size),
-            checksum: Set(part.checksum.clone()),
-            recorded_at: Set(upload.seen_at.timestamp_millis()),
-        });
-        Entity::insert_many(rows).on_conflict(conflict.clone()).exec_without_returning(transaction).await?;
-    }
-    Ok(())
 }

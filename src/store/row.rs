@@ -138,7 +138,7 @@ impl TryFrom<part::Model> for Part {
 
     fn try_from(row: part::Model) -> Result<Part, Error> {
         let etag = ETag::new(row.etag).map_err(|_| Error::Inconsistent { id: row.upload_id, what: "not an ETag" })?;
-        let (size, checksum, recorded_at) = (row.size, row.checksum, moment(row.recorded_at));
+        let (size, checksum, recorded_at) = (row.size, row.checksum, Some(moment(row.recorded_at)));
         Ok(Part { number: row.part_number, etag, size, checksum, recorded_at })
     }
 }

@@ -68,7 +68,7 @@ impl Store {
         Entity::update_many()
             .col_expr(Column::DueAt, self.next_try())
             .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-            .filter(Column::Id.is_in(due.iter().map(|seen| seen.model.id)))
+            .filter(self.is_among(Column::Id, &due.iter().map(|seen| seen.model.id).collect::<Vec<_>>()))
             .exec(&transaction)
             .await?;
         transaction.commit().await?;
@@ -134,7 +134,7 @@ impl Store {
         if let Some(after) = after {
             select = select.filter(Column::Id.gt(after));
         }
-        self.all_seen(select.order_by_asc(Column::Id).limit(limit)).await
+        self.all_seen(&self.read, select.order_by_asc(Column::Id).limit(limit)).await
     }
 
     /// What is known of these ids, in one query; those that nobody knows are left out.
@@ -148,7 +148,7 @@ impl Store {
         let rows: Vec<(Uuid, String, Option<String>)> = Entity::find()
             .select_only()
             .columns([Column::Id, Column::State, Column::S3UploadId])
-            .filter(Column::Id.is_in(ids.iter().copied()))
+            .filter(self.is_among(Column::Id, ids))
             .into_tuple()
             .all(&self.read)
             .await?;

@@ -7,10 +7,14 @@ use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use uuid::Uuid;
 
+use super::entity::part;
 use super::entity::upload::{Column, Entity};
+use super::parts::FINISHED_PARTS;
 use super::row::Seen;
-use super::{Error, Quota, Store, later, null, sooner};
-use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload, Whose};
+use super::{Error, Quota, Store, later, null, packed, sooner};
+use crate::upload::{
+    AbortReason, Ending, Failure, LastProblem, Object, Owner, Plan, State, Status, Target, Upload, Whose,
+};
 
 /// S3 judges a URL when a request begins: a transfer begun in time may land this long after its URL ended, and a creation
 /// that got no answer this long after it was sent.
@@ -93,7 +97,7 @@ impl Store {
         if let Some(before) = before {
             select = select.filter(Column::Id.lt(before));
         }
-        self.all_seen(select.order_by_desc(Column::Id).limit(limit)).await?.into_iter().collect()
+        self.all_seen(&self.read, select.order_by_desc(Column::Id).limit(limit)).await?.into_iter().collect()
     }
 
     /// Moves the upload's end: to `idle_ttl` from now, and not before `urls_expire_at`, but never past its hard cap nor
@@ -268,13 +272,22 @@ impl Store {
         self.decide(lease.upload.id, update).await
     }
 
-    /// completing or aborting → completed. The caller holds the proof: an object that carries our upload id and has the
-    /// planned size.
+    /// completing or aborting → completed, its parts packed. The caller holds the proof: an object that carries our upload id
+    /// and has the planned size.
     ///
     /// # Errors
     /// [`Error::Moved`] when the row is no longer as `seen`.
     pub async fn complete(&self, seen: &Upload, object: &Object) -> Result<Upload, Error> {
         let checksum = object.checksum.as_ref();
+        let transaction = self.begin().await?;
+        let parts = part::Entity::find()
+            .select_only()
+            .columns([part::Column::PartNumber, part::Column::Etag])
+            .filter(part::Column::UploadId.eq(seen.id))
+            .order_by_asc(part::Column::PartNumber);
+        let parts = parts.into_tuple().all(&transaction).await?;
+        let packed = packed::pack(&parts, Plan::stored(Some(object.size), seen.plan.part_size()));
+        let is_packed = packed.is_some();
         let update = self
             .enter(seen, State::Completed)
             .col_expr(Column::LeaseUntil, null())
@@ -288,8 +301,17 @@ impl Store {
             .col_expr(Column::ObjectChecksumAlgorithm, Expr::value(checksum.map(|checksum| checksum.algorithm.name())))
             .col_expr(Column::ObjectChecksum, Expr::value(checksum.map(|checksum| checksum.value.clone())))
             .col_expr(Column::ObjectVerified, Expr::value(object.verified))
-            .col_expr(Column::CompletedAt, Expr::value(object.completed_at.timestamp_millis()));
-        self.decide(seen.id, update).await
+            .col_expr(Column::CompletedAt, Expr::value(object.completed_at.timestamp_millis()))
+            .col_expr(FINISHED_PARTS, Expr::value(packed));
+        let Some(model) = update.exec_with_returning(&transaction).await?.pop() else {
+            transaction.rollback().await?;
+            return Err(Error::Moved(Box::new(self.by_id(seen.id).await?)));
+        };
+        if is_packed {
+            part::Entity::delete_many().filter(part::Column::UploadId.eq(seen.id)).exec(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Upload::try_from(Seen { seen_at: model.updated_at, model })
     }
 
     /// creating, open or completing → aborting: from here on nothing is signed, recorded or completed.
@@ -438,8 +460,12 @@ impl Store {
     }
 
     /// Each row by itself: one that contradicts itself is an error, and spoils no other.
-    pub(super) async fn all_seen(&self, select: sea_orm::Select<Entity>) -> Result<Vec<Result<Upload, Error>>, Error> {
-        let rows = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().all(&self.read).await?;
+    pub(super) async fn all_seen(
+        &self,
+        db: &impl ConnectionTrait,
+        select: sea_orm::Select<Entity>,
+    ) -> Result<Vec<Result<Upload, Error>>, Error> {
+        let rows = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().all(db).await?;
         Ok(rows.into_iter().map(Upload::try_from).collect())
     }
 }

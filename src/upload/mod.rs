@@ -32,6 +32,16 @@ pub enum Whose {
     Anyones,
 }
 
+impl Whose {
+    /// Whether an upload of this owner is among them.
+    pub fn includes(&self, owner: &Owner) -> bool {
+        match self {
+            Whose::Of(one) => one == owner,
+            Whose::Anyones => true,
+        }
+    }
+}
+
 /// Who may have a file without a presigned URL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +173,14 @@ impl Status {
             Status::Failed(_) => State::Failed,
         }
     }
+
+    /// The finished object, which may be gone again.
+    pub const fn object(&self) -> Option<&Object> {
+        match self {
+            Status::Completed(object) | Status::Deleting(object) | Status::Deleted(object) => Some(object),
+            _ => None,
+        }
+    }
 }
 
 /// What a completion is to prove: fixed when it begins, so that whoever takes over proves the same.
@@ -264,8 +282,8 @@ pub struct Part {
     pub size: Option<i64>,
     /// Its checksum, base64, where the upload has part checksums.
     pub checksum: Option<String>,
-    /// When the ledger took it in.
-    pub recorded_at: DateTime<Utc>,
+    /// When the ledger took it in; of a completed upload that is not kept.
+    pub recorded_at: Option<DateTime<Utc>>,
 }
 
 /// What the rules of the domain forbid, whoever asks.

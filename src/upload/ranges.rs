@@ -55,6 +55,16 @@ impl PartSet {
         PartSet(ranges)
     }
 
+    /// Ranges that ascend, and neither touch nor overlap.
+    pub fn from_runs(runs: impl IntoIterator<Item = (i32, i32)>) -> PartSet {
+        PartSet::from_ranges(runs.into_iter().collect())
+    }
+
+    /// Whether these are `1..=count`, all of them and no others.
+    pub fn is_whole(&self, count: i32) -> bool {
+        PartSet::missing(count, []) == *self
+    }
+
     /// How many numbers there are.
     pub fn len(&self) -> i64 {
         self.0.iter().map(|(first, last)| i64::from(*last) - i64::from(*first) + 1).sum()

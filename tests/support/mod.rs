@@ -19,7 +19,7 @@ use partita::clock::Clock;
 use partita::config::{S3, Settings};
 use partita::upload::{Owner, Upload, Whose};
 use reqwest::{Method, StatusCode};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -210,6 +210,15 @@ impl Service {
         let db = self.database().await;
         db.execute_unprepared(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
         db.close().await.expect("closed");
+    }
+
+    /// How many rows there are of a table, or of what follows its name.
+    pub(crate) async fn count(&self, rows: &str) -> i64 {
+        let db = self.database().await;
+        let statement = Statement::from_string(db.get_database_backend(), format!("SELECT COUNT(*) AS n FROM {rows}"));
+        let row = db.query_one_raw(statement).await.expect("an answer").expect("a row");
+        db.close().await.expect("closed");
+        row.try_get("", "n").expect("a number")
     }
 
     pub(crate) async fn database(&self) -> DatabaseConnection {

@@ -202,7 +202,7 @@ impl WirePart {
             etag: part.etag.as_str().to_owned(),
             size: part.size.unwrap_or(upload.plan.part_size()),
             checksum: part.checksum,
-            recorded_at: Some(part.recorded_at),
+            recorded_at: part.recorded_at,
         }
     }
 }
