@@ -238,7 +238,7 @@ async fn what_others_have_open_is_told_and_aborted_only_when_asked(service: Serv
     let mut foreign = ours.clone();
     foreign.key = "uploads/somebody/else's".into();
     let mut unknown = ours.clone();
-    unknown.key = format!("uploads/{}/x", Uuid::now_v7());
+    unknown.key = format!("uploads/00/{}/x", Uuid::now_v7());
     let stray = service.bucket().create(&ours, &Preset::default()).await.expect("begun");
     let begun = [
         service.bucket().create(&foreign, &Preset::default()).await.expect("begun"),

@@ -36,7 +36,7 @@ async fn an_upload_goes_from_create_to_download(service: Service) {
     let (id, upload, urls) = api.create(body).await;
     assert_eq!(upload["state"], "open");
     assert_eq!((upload["partCount"].as_i64(), urls.len()), (Some(3), 3));
-    assert_eq!(upload["key"], format!("uploads/{id}/Ferien-S-d.mov"));
+    assert_eq!(upload["key"], format!("uploads/{}/{id}/Ferien-S-d.mov", &id[34..]));
     assert!(
         urls.iter()
             .all(|url| url["method"] == "PUT"

@@ -191,7 +191,7 @@ async fn a_preset_makes_files_public_or_checked(postgres: bool) {
     let file = api.get(&format!("/v1/files/{id}")).await.ok(200);
     assert_eq!(file["visibility"], "public");
     let url = file["publicUrl"].as_str().expect("a URL");
-    assert!(url.ends_with(&format!("/partita/uploads/{id}/a-b.txt")), "{url}");
+    assert!(url.ends_with(&format!("/partita/uploads/{}/{id}/a-b.txt", &id[34..])), "{url}");
     let private = api.upload(json!({ "filename": "x" }), b"hello").await;
     let private = api.get(&format!("/v1/files/{private}")).await.ok(200);
     assert!(private["visibility"] == "private" && private.get("publicUrl").is_none());

@@ -72,7 +72,7 @@ async fn open_uploads_that_nobody_knows_are_counted() {
     let ours = service.ledger_upload(&id).await;
     for _ in 0..2 {
         let mut unknown = ours.clone();
-        unknown.key = format!("uploads/{}/x", uuid::Uuid::now_v7());
+        unknown.key = format!("uploads/00/{}/x", uuid::Uuid::now_v7());
         service.bucket().create(&unknown, &partita::config::Preset::default()).await.expect("begun");
     }
     service.settings.sweep_interval = Duration::from_millis(100);

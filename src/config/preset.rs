@@ -22,7 +22,8 @@ pub struct Preset {
     /// Media types that are allowed, such as `image/png` or `image/*`. Default: all.
     pub content_types: Vec<String>,
     /// How keys are made, after the prefix: of `{id}` (needed, for two uploads of one key destroy each other on some
-    /// stores), `{name}`, `{ext}`, `{owner}` and `{date}`. Default: `{id}/{name}`.
+    /// stores), `{shard}` (two digits that spread new keys over S3's partitions), `{name}`, `{ext}`, `{owner}` and `{date}`.
+    /// Default: `{shard}/{id}/{name}`.
     pub key: Option<KeyTemplate>,
     /// Another bucket of the same store. Danger: `doctor` looks at the bucket of `s3.bucket` only.
     pub bucket: Option<String>,

@@ -10,16 +10,16 @@ pub(super) fn examples(operation: &str) -> (Option<Value>, Option<(&'static str,
         "id": id, "state": "open", "owner": "local", "preset": "default", "filename": "holiday.mov",
         "contentType": "video/quicktime", "size": 734_003_200, "metadata": { "album": "2026" }, "partSize": 8_388_608,
         "partCount": 88, "autoComplete": false, "recordedParts": 40, "recordedBytes": 335_544_320, "missingParts": "41-88",
-        "bucket": "media", "key": format!("uploads/{id}/holiday.mov"), "createdAt": "2026-11-22T04:25:00.000Z",
+        "bucket": "media", "key": format!("uploads/8f/{id}/holiday.mov"), "createdAt": "2026-11-22T04:25:00.000Z",
         "updatedAt": "2026-11-22T04:31:00.000Z", "expiresAt": "2026-11-23T04:31:00.000Z",
     });
     let part_url = json!({
         "partNumber": 41, "method": "PUT",
-        "url": format!("https://media.s3.eu-central-1.amazonaws.com/uploads/{id}/holiday.mov?partNumber=41&X-Amz-Signature=0f3c"),
+        "url": format!("https://media.s3.eu-central-1.amazonaws.com/uploads/8f/{id}/holiday.mov?partNumber=41&X-Amz-Signature=0f3c"),
         "headers": {}, "offset": 335_544_320, "size": 8_388_608, "expiresAt": "2026-11-22T04:46:00Z", "expiresInSeconds": 900,
     });
     let part = json!({ "partNumber": 41, "etag": etag, "size": 8_388_608, "recordedAt": "2026-11-22T04:31:00.000Z" });
-    let url = "https://media.s3.eu-central-1.amazonaws.com/uploads/01998f4e/holiday.mov?X-Amz-Signature=0f3c";
+    let url = "https://media.s3.eu-central-1.amazonaws.com/uploads/8f/01998f4e/holiday.mov?X-Amz-Signature=0f3c";
     let mut file = json!({
         "id": id, "filename": "holiday.mov", "contentType": "video/quicktime", "size": 734_003_200,
         "etag": "\"d41d8cd98f00b204e9800998ecf8427e-88\"", "owner": "local", "visibility": "private",

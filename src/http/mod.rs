@@ -77,8 +77,8 @@ pub fn routes(site: Site) -> impl Endpoint<Output = Response> {
     }
     let (origins, guard) = (site.origins, site.guard);
     routes.catch_all_error(to_response).around(move |endpoint, request| {
-        let (origins, guard, methods) = (origins.clone(), guard.clone(), methods.clone());
-        async move { Ok(pass(&*endpoint, request, &origins, &guard, &methods).await) }
+        let (origins, guard) = (origins.clone(), guard.clone());
+        async move { Ok(pass(&*endpoint, request, &origins, &guard, methods).await) }
     })
 }
 
@@ -102,7 +102,7 @@ async fn pass(
     mut request: Request,
     origins: &Origins,
     guard: &Guard,
-    methods: &spec::Methods,
+    methods: spec::Methods,
 ) -> Response {
     let (began, request_id) = (Instant::now(), request_id(&request));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -120,7 +120,7 @@ async fn pass(
         // What is logged on the way, here and in tasks that go on without us, tells of which request.
         let span = tracing::info_span!("request", request_id, %method, path);
         let work = async {
-            if let Some(operation) = &operation {
+            if let Some(operation) = operation {
                 match guard.admit(&request, operation).await {
                     Ok(admitted) => {
                         standing = admitted.standing;
@@ -128,7 +128,7 @@ async fn pass(
                     }
                     Err(problem) => return problem.into_response(),
                 }
-                if !matches!(operation.as_str(), "downloadFile" | "streamFile") && !accepts_json(&request) {
+                if !matches!(operation, "downloadFile" | "streamFile") && !accepts_json(&request) {
                     let detail = "answers are application/json and application/problem+json";
                     return Problem::new(Code::NotAcceptable, detail).into_response();
                 }
@@ -148,9 +148,9 @@ async fn pass(
     if let Some(standing) = standing {
         guard::tell(standing, response.headers_mut());
     }
-    let operation = operation.unwrap_or_else(|| "other".to_owned());
+    let operation = operation.unwrap_or("other");
     let status = response.status().as_str().to_owned();
-    metrics::counter!("partita_http_requests_total", "operation" => operation.clone(), "status" => status).increment(1);
+    metrics::counter!("partita_http_requests_total", "operation" => operation, "status" => status).increment(1);
     metrics::histogram!("partita_http_request_seconds", "operation" => operation).record(began.elapsed());
     if let Some(cors) = cors {
         cors.allow(response.headers_mut());
@@ -158,7 +158,7 @@ async fn pass(
     response
 }
 
-fn finish(mut response: Response, request_id: &str, method: &Method, path: &str, methods: &spec::Methods) -> Response {
+fn finish(mut response: Response, request_id: &str, method: &Method, path: &str, methods: spec::Methods) -> Response {
     if let Some(problem) = response.extensions().get::<Problem>() {
         let body = problem.body(request_id);
         response.set_body(body);

@@ -1,8 +1,6 @@
 //! The OpenAPI document: the framework's, corrected for generators and completed with what the framework cannot know.
 //! `openapi/openapi.json` is this document; the service serves it too.
 
-use std::sync::Arc;
-
 use poem::http::Method;
 use poem_openapi::{OpenApiService, Tags};
 use serde_json::{Map, Value, json};
@@ -338,50 +336,55 @@ fn header_case(name: &str) -> String {
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-/// The methods of each path, for `Allow`.
-#[derive(Debug, Clone)]
-pub(super) struct Methods(Arc<Vec<Entry>>);
+/// The methods of each path, and the operations that they stand for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Methods(&'static [Entry]);
 
-/// The segments of a path, its methods, and the operations that they stand for.
-type Entry = (Vec<String>, String, Vec<(String, String)>);
+#[derive(Debug)]
+struct Entry {
+    segments: Vec<String>,
+    /// For `Allow`.
+    methods: String,
+    operations: Vec<(Method, String)>,
+}
 
-/// The methods of each path of the document.
+/// The methods of each path of the document, kept for as long as the process lives.
 pub(super) fn methods(document: &Value) -> Methods {
     let empty = Map::new();
     let paths = document["paths"].as_object().unwrap_or(&empty);
     let entry = |(path, item): (&String, &Value)| {
         let operation = |(method, operation): (&String, &Value)| {
-            (method.to_uppercase(), operation["operationId"].as_str().unwrap_or_default().to_owned())
+            let method = method.to_uppercase().parse().ok()?;
+            Some((method, operation["operationId"].as_str().unwrap_or_default().to_owned()))
         };
-        let operations: Vec<_> = item.as_object().into_iter().flatten().map(operation).collect();
+        let operations: Vec<(Method, String)> = item.as_object().into_iter().flatten().filter_map(operation).collect();
         let methods: Vec<_> = operations.iter().map(|(method, _)| method.as_str()).collect();
-        (path.split('/').map(str::to_owned).collect(), methods.join(", "), operations)
+        Entry { segments: path.split('/').map(str::to_owned).collect(), methods: methods.join(", "), operations }
     };
-    Methods(Arc::new(paths.iter().map(entry).collect()))
+    Methods(paths.iter().map(entry).collect::<Vec<_>>().leak())
 }
 
 impl Methods {
     /// The methods that this path takes; those beside the API take `GET`.
-    pub(super) fn of(&self, path: &str) -> &str {
-        self.entry(path).map_or("GET", |(_, methods, _)| methods)
+    pub(super) fn of(self, path: &str) -> &'static str {
+        self.entry(path).map_or("GET", |entry| &entry.methods)
     }
 
     /// The operation of the API that this method on this path is, if it is one.
-    pub(super) fn operation(&self, method: &Method, path: &str) -> Option<String> {
-        let (_, _, operations) = self.entry(path)?;
+    pub(super) fn operation(self, method: &Method, path: &str) -> Option<&'static str> {
         // The router answers HEAD by what it has for GET: it is the same operation, and asks for the same scope.
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        operations.iter().find(|(known, _)| known == method.as_str()).map(|(_, operation)| operation.clone())
+        let operations = &self.entry(path)?.operations;
+        operations.iter().find(|(known, _)| known == method).map(|(_, operation)| operation.as_str())
     }
 
-    fn entry(&self, path: &str) -> Option<&Entry> {
-        let matches = |pattern: &[String]| {
-            pattern.len() == path.split('/').count()
-                && pattern
-                    .iter()
-                    .zip(path.split('/'))
-                    .all(|(pattern, segment)| pattern.starts_with('{') || pattern == segment)
+    fn entry(self, path: &str) -> Option<&'static Entry> {
+        let matches = |entry: &&Entry| {
+            let mut segments = path.split('/');
+            let mut known = entry.segments.iter();
+            known.all(|known| segments.next().is_some_and(|segment| known.starts_with('{') || known == segment))
+                && segments.next().is_none()
         };
-        self.0.iter().find(|(pattern, ..)| matches(pattern))
+        self.0.iter().find(matches)
     }
 }

@@ -1,5 +1,6 @@
 //! API keys in the ledger: by their hash alone.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -70,11 +71,30 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn good_key(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, Error> {
+        let store = self.clone();
+        let work = move |group| {
+            let store = store.clone();
+            async move { store.good_keys(group).await }
+        };
+        self.groups.keys.ask(hash, 1, work).await
+    }
+
+    async fn good_keys(&self, wanted: Vec<[u8; 32]>) -> Vec<Result<Option<ApiKey>, Error>> {
+        let mut hashes = wanted.clone();
+        hashes.sort_unstable();
+        hashes.dedup();
         let select = Entity::find()
-            .filter(Column::KeyHash.eq(hash.to_vec()))
+            .filter(self.is_a_hash_among(Column::KeyHash, &hashes))
             .filter(Column::RevokedAt.is_null())
             .filter(Column::ExpiresAt.is_null().or(Expr::col(Column::ExpiresAt).gt(self.now_expr())));
-        Ok(select.one(&self.read).await?.map(Into::into))
+        let good = select.all(&self.read).await.map_err(Error::from);
+        let good: Result<HashMap<Vec<u8>, ApiKey>, Error> =
+            good.map(|rows| rows.into_iter().map(|row| (row.key_hash.clone(), row.into())).collect());
+        let answer = |hash: [u8; 32]| match &good {
+            Ok(good) => Ok(good.get(hash.as_slice()).cloned()),
+            Err(error) => Err(error.clone()),
+        };
+        wanted.into_iter().map(answer).collect()
     }
 
     /// Every key there is or was, newest first.

@@ -9,6 +9,7 @@ mod bounded;
 mod creation;
 mod entity;
 mod files;
+mod group;
 mod keys;
 mod list;
 mod packed;
@@ -37,13 +38,17 @@ pub use sweep::{Counts, Known};
 pub use uploads::{Filter, Lease, MAX_TRANSFER};
 
 use bounded::Bounded;
-use record::Queue;
+use group::Groups;
+use record::{Report, Taken};
 
 use crate::clock::Clock;
-use crate::upload::{Invalid, Upload};
+use crate::upload::{Invalid, Upload, Whose};
 
 /// How long a statement may wait for a connection, or for SQLite's one writer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection that nobody has used for this long is asked whether it is still there.
+const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection to the ledger. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,8 +57,15 @@ pub struct Store {
     write: Bounded<DatabaseConnection>,
     read: Bounded<DatabaseConnection>,
     clock: Clock,
-    /// What is to be recorded.
-    queue: Arc<Queue>,
+    groups: Arc<Kinds>,
+}
+
+/// What is asked so often that it is answered in groups.
+#[derive(Debug)]
+struct Kinds {
+    reports: Arc<Groups<Report, Taken>>,
+    uploads: Arc<Groups<(Whose, Uuid), Upload>>,
+    keys: Arc<Groups<[u8; 32], Option<ApiKey>>>,
 }
 
 /// What the ledger may answer besides what was asked for.
@@ -143,12 +155,16 @@ impl Store {
                 .max_connections(connections)
                 .connect_timeout(PATIENCE)
                 .acquire_timeout(PATIENCE)
+                // One that was at work just now needs no question whether it is there.
+                .test_before_acquire_if_idle_for(PING_AFTER)
                 .sqlx_logging(false);
             options
         };
+        let groups = Kinds { reports: Groups::new(), uploads: Groups::new(), keys: Groups::new() };
+        let groups = Arc::new(groups);
         if !url.starts_with("sqlite:") {
             let pool = Bounded(Database::connect(options(16)).await?);
-            return Ok(Store { write: pool.clone(), read: pool, clock, queue: Arc::default() });
+            return Ok(Store { write: pool.clone(), read: pool, clock, groups });
         }
         let sqlite = |connections: u32| {
             let mut options = options(connections);
@@ -165,7 +181,7 @@ impl Store {
         // The writer first: it creates the file.
         let write = Bounded(Database::connect(sqlite(1)).await?);
         let read = Bounded(Database::connect(sqlite(4)).await?);
-        Ok(Store { write, read, clock, queue: Arc::default() })
+        Ok(Store { write, read, clock, groups })
     }
 
     /// Brings the schema up to date; processes that start together wait for each other.

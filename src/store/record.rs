@@ -1,40 +1,37 @@
-//! Recording in groups: what is reported while one group is being written makes up the next one. A transaction, and the
-//! disk's confirmation that it waits for, cost the same for one report as for a thousand; so the more reports there are in
-//! flight, the less each of them costs. None is answered before it is durable, and none waits for others to come.
+//! Recording what is reported, in groups: all reports of a group are written in one transaction.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sea_orm::{ConnAcquireErr, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use tokio::sync::oneshot;
+use sea_orm::{EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::entity::upload::{Column, Entity};
 use super::{Error, Store};
 use crate::upload::{Invalid, Part, State, Upload, Whose};
 
-/// Parts in a group, unless one report alone has more.
-const GROUP: usize = 1_000;
-
 /// Reads a report against the upload it is of, as that is when it is written.
 pub type Check = Box<dyn Fn(&Upload) -> Result<Vec<Part>, Invalid> + Send + Sync>;
 
-type Recorded = Result<(Upload, Vec<Part>), Error>;
+/// The upload, and its parts as they are recorded.
+pub(super) type Taken = (Upload, Vec<Part>);
 
 /// Parts to record.
-struct Report {
+pub(super) struct Report {
     whose: Whose,
     id: Uuid,
-    /// How many parts, about.
-    weight: usize,
     check: Check,
-    answer: oneshot::Sender<Recorded>,
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Report").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Report {
     /// What it says of the upload of its id.
-    fn read(&self, found: Option<&Result<Upload, Error>>) -> Recorded {
+    fn read(&self, found: Option<&Result<Upload, Error>>) -> Result<Taken, Error> {
         match found {
             Some(Ok(upload)) if !self.whose.includes(&upload.owner) => Err(Error::NotFound),
             Some(Ok(upload)) if upload.status.state() != State::Open || upload.expires_at <= upload.seen_at => {
@@ -47,66 +44,6 @@ impl Report {
     }
 }
 
-/// Reports that wait, and whether somebody writes them.
-#[derive(Default)]
-pub(super) struct Queue(Mutex<Waiting>);
-
-#[derive(Default)]
-struct Waiting {
-    reports: VecDeque<Report>,
-    is_written: bool,
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Queue").field("reports", &self.lock().reports.len()).finish()
-    }
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a report; whether whoever adds it is to see to it that all are written.
-    fn push(&self, report: Report) -> bool {
-        let mut waiting = self.lock();
-        waiting.reports.push_back(report);
-        !std::mem::replace(&mut waiting.is_written, true)
-    }
-
-    /// The reports that make up the next group; `None` when there are none, and nobody writes any more.
-    fn group(&self) -> Option<Vec<Report>> {
-        let mut waiting = self.lock();
-        let mut weight = 0;
-        let fits = |report: &&Report| {
-            let is_first = weight == 0;
-            weight += report.weight.max(1);
-            is_first || weight <= GROUP
-        };
-        let count = waiting.reports.iter().take_while(fits).count();
-        waiting.is_written = count > 0;
-        (count > 0).then(|| waiting.reports.drain(..count).collect())
-    }
-
-    /// Puts back what the last group had no room for.
-    fn put_back(&self, reports: Vec<Report>) {
-        let mut waiting = self.lock();
-        reports.into_iter().rev().for_each(|report| waiting.reports.push_front(report));
-    }
-}
-
-/// Whoever writes, until it ends in whatever way: should that be a panic, the next report finds that nobody does.
-struct Writer(Store);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.queue.lock().is_written = false;
-        }
-    }
-}
-
 impl Store {
     /// Records the parts that `check` reads from a report, in the place of what was recorded for them before; `weight` is
     /// about how many they are. Durable, all of them, when it returns: the upload, and the parts as they are recorded.
@@ -114,50 +51,51 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Moved`] unless the upload is open and not yet expired, [`Error::Refused`] as `check`
     /// says; then nothing of this report is recorded, whatever becomes of others in its group.
-    pub async fn record(&self, whose: &Whose, id: Uuid, weight: usize, check: Check) -> Recorded {
-        let (answer, answered) = oneshot::channel();
-        if self.queue.push(Report { whose: whose.clone(), id, weight, check, answer }) {
-            // In a task of its own: the client that comes first may go away, and with it what others wait for.
-            let writer = Writer(self.clone());
-            tokio::spawn(async move {
-                while let Some(group) = writer.0.queue.group() {
-                    writer.0.write(group).await;
-                }
-            });
-        }
-        answered.await.unwrap_or_else(|_| Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed).into()))
-    }
-
-    async fn write(&self, group: Vec<Report>) {
-        let outcomes = match self.try_write(&group).await {
-            // The database refuses what one of them holds: the others are not to suffer for it.
-            Err(Error::Database(_)) if group.len() > 1 => {
-                let mut outcomes = Vec::with_capacity(group.len());
-                for report in &group {
-                    outcomes.extend(
-                        self.try_write(std::slice::from_ref(report))
-                            .await
-                            .unwrap_or_else(|error| vec![Some(Err(error))]),
-                    );
-                }
-                outcomes
-            }
-            Err(error) => group.iter().map(|_| Some(Err(error.clone()))).collect(),
-            Ok(outcomes) => outcomes,
+    pub async fn record(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        weight: usize,
+        check: Check,
+    ) -> Result<(Upload, Vec<Part>), Error> {
+        let (store, whose) = (self.clone(), whose.clone());
+        let work = move |group| {
+            let store = store.clone();
+            async move { store.write(group).await }
         };
-        let mut again = Vec::new();
-        for (report, outcome) in group.into_iter().zip(outcomes) {
-            match outcome {
-                // Who asked may have gone away; what is recorded is recorded.
-                Some(outcome) => drop(report.answer.send(outcome)),
-                None => again.push(report),
-            }
-        }
-        self.queue.put_back(again);
+        self.groups.reports.ask(Report { whose, id, check }, weight, work).await
     }
 
-    /// Writes a group in one transaction. What becomes of each report; `None` if it is to be written again, after this group.
-    async fn try_write(&self, group: &[Report]) -> Result<Vec<Option<Recorded>>, Error> {
+    /// Writes a group, in as few transactions as it can. What becomes of each report.
+    async fn write(&self, group: Vec<Report>) -> Vec<Result<Taken, Error>> {
+        let mut outcomes: Vec<Option<Result<Taken, Error>>> = group.iter().map(|_| None).collect();
+        let mut waiting: Vec<usize> = (0..group.len()).collect();
+        while !waiting.is_empty() {
+            let reports: Vec<&Report> = waiting.iter().map(|index| &group[*index]).collect();
+            let written = match self.try_write(&reports).await {
+                // The database refuses what one of them holds: the others are not to suffer for it.
+                Err(Error::Database(_)) if reports.len() > 1 => {
+                    let mut written = Vec::with_capacity(reports.len());
+                    for report in reports {
+                        let alone = self.try_write(&[report]).await;
+                        written.extend(alone.unwrap_or_else(|error| vec![Some(Err(error))]));
+                    }
+                    written
+                }
+                Err(error) => reports.iter().map(|_| Some(Err(error.clone()))).collect(),
+                Ok(written) => written,
+            };
+            for (index, outcome) in waiting.iter().zip(written) {
+                outcomes[*index] = outcome;
+            }
+            waiting.retain(|index| outcomes[*index].is_none());
+        }
+        outcomes.into_iter().flatten().collect()
+    }
+
+    /// Writes a group in one transaction. What becomes of each report; `None` if it is to be written
+    /// after this group.
+    async fn try_write(&self, group: &[&Report]) -> Result<Vec<Option<Result<Taken, Error>>>, Error> {
         let transaction = self.begin().await?;
         let mut ids: Vec<Uuid> = group.iter().map(|report| report.id).collect();
         ids.sort_unstable();
@@ -165,15 +103,7 @@ impl Store {
         // Held so that none of them can be completed or aborted while its parts are written; in one order always, for two
         // that hold the same in different orders would wait for each other for ever.
         let select = Entity::find().filter(self.is_among(Column::Id, &ids)).order_by_asc(Column::Id).lock_shared();
-        let mut found = HashMap::with_capacity(ids.len());
-        for upload in self.all_seen(&transaction, select).await? {
-            let id = match &upload {
-                Ok(upload) => upload.id,
-                Err(Error::Inconsistent { id, .. }) => *id,
-                Err(error) => return Err(error.clone()),
-            };
-            found.insert(id, upload);
-        }
+        let found = self.all_by_id(&transaction, select).await?;
         let mut taken = HashSet::new();
         let outcomes: Vec<_> = group
             .iter()

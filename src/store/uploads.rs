@@ -1,5 +1,6 @@
 //! Uploads in the ledger: made once, found by their owner, moved by guarded statements.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -68,12 +69,25 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], the same for another's as for none.
     pub async fn find(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
-        let select = Entity::find_by_id(id);
-        let select = match whose {
-            Whose::Of(owner) => select.filter(Column::Owner.eq(owner.0.as_str())),
-            Whose::Anyones => select,
+        let store = self.clone();
+        let work = move |group| {
+            let store = store.clone();
+            async move { store.find_each(group).await }
         };
-        self.seen(&self.read, select).await
+        self.groups.uploads.ask((whose.clone(), id), 1, work).await
+    }
+
+    async fn find_each(&self, wanted: Vec<(Whose, Uuid)>) -> Vec<Result<Upload, Error>> {
+        let mut ids: Vec<Uuid> = wanted.iter().map(|(_, id)| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let found = self.all_by_id(&self.read, Entity::find().filter(self.is_among(Column::Id, &ids))).await;
+        let found_for = |(whose, id): (Whose, Uuid)| match found.as_ref().map(|found| found.get(&id)) {
+            Ok(Some(Ok(upload))) if whose.includes(&upload.owner) => Ok(upload.clone()),
+            Ok(Some(Err(error))) | Err(error) => Err(error.clone()),
+            Ok(_) => Err(Error::NotFound),
+        };
+        wanted.into_iter().map(found_for).collect()
     }
 
     /// The owner's uploads, newest first: at most `limit`, those before `before`.
@@ -457,6 +471,20 @@ impl Store {
     ) -> Result<Upload, Error> {
         let found = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().one(db).await?;
         found.ok_or(Error::NotFound)?.try_into()
+    }
+
+    /// The same by id.
+    pub(super) async fn all_by_id(
+        &self,
+        db: &impl ConnectionTrait,
+        select: sea_orm::Select<Entity>,
+    ) -> Result<HashMap<Uuid, Result<Upload, Error>>, Error> {
+        let with_id = |upload: Result<Upload, Error>| match upload {
+            Ok(upload) => Ok((upload.id, Ok(upload))),
+            Err(Error::Inconsistent { id, what }) => Ok((id, Err(Error::Inconsistent { id, what }))),
+            Err(error) => Err(error),
+        };
+        self.all_seen(db, select).await?.into_iter().map(with_id).collect()
     }
 
     /// Each row by itself: one that contradicts itself is an error, and spoils no other.

@@ -115,11 +115,11 @@ impl KeyTemplate {
         let mut id_at = None;
         for (index, segment) in segments.iter().enumerate() {
             let mut literal = (*segment).to_owned();
-            for placeholder in ["{id}", "{name}", "{ext}", "{owner}", "{date}"] {
+            for placeholder in ["{id}", "{shard}", "{name}", "{ext}", "{owner}", "{date}"] {
                 literal = literal.replace(placeholder, "");
             }
             if literal.contains(['{', '}']) {
-                return Err("a key is made of {id}, {name}, {ext}, {owner} and {date}");
+                return Err("a key is made of {id}, {shard}, {name}, {ext}, {owner} and {date}");
             }
             if !literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
                 return Err("beside placeholders a key has letters, digits and - _ . / only");
@@ -143,8 +143,10 @@ impl KeyTemplate {
     pub fn key(&self, parts: KeyParts<'_>) -> String {
         let name = slug(parts.filename);
         let extension = name.rfind('.').map_or("", |dot| &name[dot + 1..]);
+        let id = parts.id.to_string();
         self.text
-            .replace("{id}", &parts.id.to_string())
+            .replace("{id}", &id)
+            .replace("{shard}", &id[ID_LENGTH - SHARD_LENGTH..])
             .replace("{date}", &parts.date.to_string())
             .replace("{ext}", if extension.len() > 16 || extension.is_empty() { "bin" } else { extension })
             .replace("{name}", &name)
@@ -169,10 +171,15 @@ impl KeyTemplate {
 
 /// Of an id as text.
 const ID_LENGTH: usize = 36;
+/// The last of its digits, which are random: 256 shards.
+const SHARD_LENGTH: usize = 2;
 
+/// Ids ascend with time. S3 gives requests to each range of keys, and moves ranges apart only as it sees them used: without
+/// a shard in front all new keys would be in the same one.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html>
 impl Default for KeyTemplate {
     fn default() -> Self {
-        KeyTemplate { text: "{id}/{name}".to_owned(), segments: 2, id_at: 0 }
+        KeyTemplate { text: "{shard}/{id}/{name}".to_owned(), segments: 3, id_at: 1 }
     }
 }
 
@@ -408,7 +415,16 @@ mod tests {
         ] {
             assert!(KeyTemplate::new(bad).is_err(), "{bad}");
         }
-        assert_eq!(KeyTemplate::new("{id}/{name}"), Ok(KeyTemplate::default()));
+        assert_eq!(KeyTemplate::new("{shard}/{id}/{name}"), Ok(KeyTemplate::default()));
+    }
+
+    #[test]
+    fn keys_of_uploads_made_one_after_the_other_are_spread() {
+        let date = NaiveDate::from_ymd_opt(2026, 11, 22).expect("a date");
+        let key = |id| KeyTemplate::default().key(KeyParts { id, owner: "a", filename: "x.bin", date });
+        let shards: std::collections::HashSet<String> =
+            (0..4_000).map(|_| key(Uuid::now_v7())[..3].to_owned()).collect();
+        assert_eq!(shards.len(), 256, "each of two digits and a slash: {shards:?}");
     }
 
     #[test]
@@ -428,7 +444,7 @@ mod tests {
         #[test]
         fn a_key_is_short_and_tells_its_upload(
             owner in "\\PC{1,255}", filename in "\\PC{1,255}", random in any::<u128>(),
-            template in proptest::sample::select(vec!["{id}/{name}", "{owner}/{date}/{id}.{ext}", "x-{id}", "{owner}/{id}/{owner}/{name}"]),
+            template in proptest::sample::select(vec!["{shard}/{id}/{name}", "{id}/{name}", "{owner}/{date}/{id}.{ext}", "x-{id}", "{owner}/{id}/{owner}/{name}"]),
         ) {
             let id = uuid::Builder::from_u128(random).with_version(uuid::Version::SortRand).into_uuid();
             let template = KeyTemplate::new(template).expect("a template");
