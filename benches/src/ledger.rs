@@ -73,7 +73,7 @@ const SQLITE: Dialect = Dialect {
     now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 };
 const POSTGRES: Dialect = Dialect {
-    numbers: "generate_series(1, {count}) AS",
+    numbers: "generate_series(1::bigint, {count}) AS",
     id: "(lpad(to_hex({created}), 12, '0') || '7' || lpad(to_hex(n.i % 4096), 3, '0') || '8' || substr(md5(random()::text), 1, 15))::uuid",
     digits: "md5(random()::text)",
     packed: "substr(decode(repeat(md5(random()::text), {bytes} / 16 + 1), 'hex'), 1, {bytes})",

@@ -22,4 +22,4 @@ pub mod service;
 pub mod signers;
 
 /// Whatever went wrong: a benchmark that cannot be measured ends the run, and is told in one line.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

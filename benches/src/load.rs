@@ -163,7 +163,7 @@ pub async fn work<W: Send + 'static>(
     unit: impl for<'a> Fn(&'a mut W, usize) -> Unit<'a> + Send + Sync + 'static,
 ) -> Result<Done> {
     let (next, unit, began) = (Arc::new(AtomicUsize::new(0)), Arc::new(unit), Instant::now());
-    let mut tasks = JoinSet::new();
+    let mut tasks: JoinSet<Result<Vec<f64>>> = JoinSet::new();
     for mut worker in workers {
         let (next, unit) = (next.clone(), unit.clone());
         tasks.spawn(async move {
@@ -175,7 +175,7 @@ pub async fn work<W: Send + 'static>(
                     Until::Elapsed(time) => began.elapsed() >= time,
                 };
                 if ended {
-                    return Result::Ok(latencies);
+                    return Ok(latencies);
                 }
                 let asked = Instant::now();
                 unit(&mut worker, index).await?;

@@ -151,7 +151,7 @@ async fn read_slowly(service: &Service, id: &str, parts: i32, at_once: usize) ->
         service.address,
         body.len()
     );
-    let mut readers = JoinSet::new();
+    let mut readers: JoinSet<Result<usize>> = JoinSet::new();
     for _ in 0..at_once {
         let (address, request) = (service.address, request.clone());
         readers.spawn(async move {
@@ -162,7 +162,7 @@ async fn read_slowly(service: &Service, id: &str, parts: i32, at_once: usize) ->
             let (mut sip, mut bytes) = (vec![0; SIP], 0);
             loop {
                 match stream.read(&mut sip).await? {
-                    0 => return Result::Ok(bytes),
+                    0 => return Ok(bytes),
                     read => bytes += read,
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
