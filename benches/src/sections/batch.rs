@@ -12,7 +12,7 @@ use crate::Result;
 use crate::bench::{Bench, Kind};
 use crate::load::{self, Call, Until};
 use crate::measure::{self, Cpu, Series, thread_cpu};
-use crate::report::{Goal, Line, Section, figures, mebibytes, micros};
+use crate::report::{Goal, Line, Section, mebibytes, micros};
 use crate::service::{Callers, Service, sign, text};
 use crate::signers::{self, bucket_at, ours};
 
@@ -94,7 +94,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
             Line {
                 what: format!("memory held for each of {AT_ONCE} answers, as a share of the answer"),
                 goal: Goal::AtMost(0.25),
-                ratio: held.clone(),
+                ratio: held,
                 unit: "",
                 ours: format!("peak {}", mebibytes(&peak_of_all)),
                 beside: format!("peak with one answer {}", mebibytes(&peak_of_one)),
@@ -102,7 +102,6 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
             },
             peak_line("10,000 URLs a call", &service)?,
         ],
-        notes: vec![format!("The share by itself: {}.", figures(&held, ""))],
         ..Section::default()
     })
 }

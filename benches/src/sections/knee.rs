@@ -14,7 +14,8 @@ use crate::service::{Callers, Service, record, sign, text};
 
 const PARTS: usize = 8;
 const PART_SIZE: usize = 8 << 20;
-const LEVELS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const LEVELS: &[usize] = &[1, 2, 4, 8, 16, 32, 64, 128, 256];
+const QUICK_LEVELS: &[usize] = &[1, 4, 64];
 /// The load whose p99 is what others are held against: the machine is busy, and nobody waits yet.
 const CALM: usize = 4;
 /// Past the knee p99 is this much longer.
@@ -37,7 +38,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
             "An upload of {PARTS} parts of 8 MiB from its beginning to its end in five calls: `createUpload` with its part URLs, `signParts` \
              of all parts once more, `recordParts` twice with half of them, `completeUpload`; the parts go nowhere, for the S3 holds \
              nothing. So many at once, each as soon as the last has ended. \"Per core\" is uploads for each second of CPU that the service \
-             had. The knee is the highest load at which p99 is below {TOO_LONG} times the p99 at {CALM} in flight. Generator, services, \
+             had. The knee is the highest load up to which p99 stays below {TOO_LONG} times the p99 at {CALM} in flight. Generator, services, \
              PostgreSQL and S3 share the machine, so the knee is that of all together; it is the CPU columns that tell whose it is."
         ),
         ..Section::default()
@@ -55,11 +56,11 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
         }
         let services: Arc<[Service]> = services.into();
         let mut levels = Vec::new();
-        for in_flight in LEVELS {
-            levels.push(level(bench, &services, in_flight).await?);
+        for in_flight in bench.pick(LEVELS, QUICK_LEVELS) {
+            levels.push(level(bench, &services, *in_flight).await?);
         }
         let calm = levels.iter().find(|level| level.in_flight == CALM).map_or(f64::NAN, Level::p99);
-        let knee = levels.iter().rev().find(|level| level.p99() < TOO_LONG * calm);
+        let knee = levels.iter().take_while(|level| level.p99() < TOO_LONG * calm).last();
         if let Some(knee) = knee {
             section.notes.push(format!(
                 "{name}: the knee is at {} in flight, {} uploads/s, p50 {} ms, p99 {} ms.",

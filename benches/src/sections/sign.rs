@@ -25,8 +25,8 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
         Sizes { ours: 1_000, batches: 10, crates: 500, scripts: 200 },
     );
     let (mut javascript, mut python) = (Signing::javascript(bench)?, Signing::python(bench)?);
-    // Node compiles what is hot only after a while.
-    javascript.sign(sizes.scripts).await?;
+    // Node needs some thousand URLs until it has compiled what is hot.
+    javascript.sign(4 * sizes.scripts).await?;
     python.sign(sizes.scripts / 10).await?;
     let bucket = signers::bucket();
     let mut urls = String::new();
