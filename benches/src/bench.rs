@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use tempfile::TempDir;
-
 use crate::child::{self, Listening};
 use crate::postgres::Postgres;
 use crate::service::{Callers, Service};
@@ -24,8 +22,8 @@ pub struct Bench {
     pub postgres: Postgres,
     /// The S3 that holds nothing.
     pub null_s3: Listening,
-    /// All data of the run; on a disk, for that is what durability costs.
-    pub folder: TempDir,
+    /// All data of the run.
+    pub folder: PathBuf,
 }
 
 /// The databases that everything is measured on.
@@ -56,9 +54,7 @@ impl Bench {
     /// # Errors
     /// When something is not there.
     pub async fn start(quick: bool) -> Result<Bench> {
-        // Not /tmp, which may be in memory; and open to the user postgres.
-        let folder = tempfile::Builder::new().prefix("partita-bench.").tempdir_in("/var/tmp")?;
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+        let folder = path("BENCHES_FOLDER")?;
         let mut null_s3 = child::command(std::env::current_exe()?);
         null_s3.arg("null-s3");
         Ok(Bench {
@@ -66,7 +62,7 @@ impl Bench {
             partita: path("BENCHES_PARTITA")?,
             rivals: path("BENCHES_RIVALS")?,
             python: path("BENCHES_PYTHON")?,
-            postgres: Postgres::start(folder.path()).await?,
+            postgres: Postgres::start(&folder).await?,
             null_s3: Listening::start(null_s3).await?,
             folder,
         })
@@ -84,7 +80,7 @@ impl Bench {
     pub async fn database(&self, kind: Kind) -> Result<String> {
         match kind {
             Kind::Sqlite => {
-                let folder = tempfile::Builder::new().prefix("sqlite.").tempdir_in(self.folder.path())?.keep();
+                let folder = tempfile::Builder::new().prefix("sqlite.").tempdir_in(&self.folder)?.keep();
                 Ok(format!("sqlite://{}", folder.join("partita.sqlite").display()))
             }
             Kind::Postgres => self.postgres.database().await,

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::Result;
 
@@ -27,7 +27,6 @@ pub struct Listening {
     /// Of the process.
     pub id: u32,
     _child: Child,
-    _stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Listening {
@@ -51,7 +50,9 @@ impl Listening {
             Err("a server ended before it listened".into())
         };
         let port: Result<u16> = tokio::time::timeout(PATIENCE, port).await?;
-        Ok(Listening { port: port?, id, _child: child, _stdout: lines })
+        // A full pipe would halt whoever goes on talking.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Listening { port: port?, id, _child: child })
     }
 }
 

@@ -156,17 +156,19 @@ fn uploads(dialect: &Dialect, is_sqlite: bool, count: u64, owners: u64, complete
     )
 }
 
-/// Returns the statements that put them back.
+/// What fires with each row, and what looks up whom it refers to. Returns the statements that put them back.
 async fn put_triggers_aside(db: &DatabaseConnection, is_sqlite: bool) -> Result<Vec<String>> {
     if !is_sqlite {
-        db.execute_unprepared("ALTER TABLE uploads DISABLE TRIGGER USER").await?;
-        return Ok(vec!["ALTER TABLE uploads ENABLE TRIGGER USER".to_owned()]);
+        // For this session alone, which is the only one of its pool.
+        db.execute_unprepared("SET session_replication_role = replica").await?;
+        return Ok(vec!["RESET session_replication_role".to_owned()]);
     }
     #[derive(FromQueryResult)]
     struct Trigger {
         name: String,
         sql: String,
     }
+    db.execute_unprepared("PRAGMA foreign_keys = OFF").await?;
     let select = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'uploads'";
     let triggers =
         Trigger::find_by_statement(Statement::from_string(db.get_database_backend(), select)).all(db).await?;

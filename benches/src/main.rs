@@ -1,6 +1,5 @@
 //! `benches/run` starts this; see there.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use benches::bench::Bench;
@@ -48,7 +47,8 @@ async fn run(arguments: &[String]) -> Result<()> {
     let text = report::report(&machine, &at_start, &machine::load_average(), &measured);
     // A report is of one run: a section measured by itself does not belong into it.
     if everything && !quick {
-        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("../BENCHMARKS.md"), text)?;
+        // benches/run has gone to the root.
+        std::fs::write("BENCHMARKS.md", text)?;
     }
     Ok(())
 }

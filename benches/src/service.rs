@@ -41,9 +41,9 @@ impl Service {
     /// # Errors
     /// When it does not start.
     pub async fn start(bench: &Bench, database_url: &str, callers: Callers) -> Result<Service> {
-        let log = bench.folder.path().join("partita.log");
+        let log = bench.folder.join("partita.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let folder = tempfile::Builder::new().prefix("data.").tempdir_in(bench.folder.path())?.keep();
+        let folder = tempfile::Builder::new().prefix("data.").tempdir_in(&bench.folder)?.keep();
         let settings = |command: &mut Command| {
             set(command, bench, database_url, callers, &folder);
         };
@@ -188,7 +188,7 @@ pub fn set(command: &mut Command, bench: &Bench, database_url: &str, callers: Ca
         .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         .env_remove("AWS_SESSION_TOKEN")
         .env_remove("PARTITA_CONFIG")
-        .current_dir(bench.folder.path());
+        .current_dir(&bench.folder);
 }
 
 async fn is_ready(address: SocketAddr) -> bool {

@@ -1,5 +1,6 @@
 //! Signs as many part URLs as it is told and does nothing else: the instructions of one URL are what 3,000 take more than 1,000,
-//! divided by 2,000, and they hardly change from run to run.
+//! divided by 2,000, and they hardly change from run to run. Valgrind's processor has no instructions for SHA-256, so most of them
+//! are the software's.
 //!
 //! ```sh
 //! valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/instructions 3000

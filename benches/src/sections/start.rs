@@ -14,7 +14,7 @@ use crate::report::{Goal, Line, Section, figures};
 use crate::service::{Callers, seconds_to_ready, set};
 
 pub(super) async fn measure(bench: &Bench) -> Result<Section> {
-    let folder = tempfile::Builder::new().prefix("start.").tempdir_in(bench.folder.path())?;
+    let folder = tempfile::Builder::new().prefix("start.").tempdir_in(&bench.folder)?;
     // An empty folder and one that was started on before, each with the embedded S3 and with another.
     let mut seconds = <[Series; 4]>::default();
     let mut idle = <[Series; 2]>::default();
@@ -79,10 +79,7 @@ fn command(bench: &Bench, data: &Path, embedded: bool) -> Result<Command> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     if embedded {
         let listen = format!("127.0.0.1:{}", free_port()?);
-        command
-            .env("PARTITA_DATA_DIR", data)
-            .env("PARTITA_EMBEDDED_S3_LISTEN", listen)
-            .current_dir(bench.folder.path());
+        command.env("PARTITA_DATA_DIR", data).env("PARTITA_EMBEDDED_S3_LISTEN", listen).current_dir(&bench.folder);
     } else {
         let url = format!("sqlite://{}", data.join("partita.sqlite").display());
         set(&mut command, bench, &url, Callers::Unasked, data);
