@@ -39,7 +39,7 @@ async fn run(arguments: &[String]) -> Result<()> {
     let mut measured = Vec::new();
     for name in wanted {
         eprintln!("measuring {name}");
-        let section = sections::measure(&bench, name).await?;
+        let section = sections::measure(&bench, name).await.inspect_err(|_| tell_last_words(&bench))?;
         println!("{}", section.text());
         measured.push(section);
     }
@@ -51,4 +51,11 @@ async fn run(arguments: &[String]) -> Result<()> {
         std::fs::write("BENCHMARKS.md", text)?;
     }
     Ok(())
+}
+
+/// What the service said last of all: its log goes with the run's other data.
+fn tell_last_words(bench: &Bench) {
+    let log = std::fs::read_to_string(bench.folder.join("partita.log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    eprintln!("{}", lines[lines.len().saturating_sub(10)..].join("\n"));
 }
