@@ -1,0 +1,158 @@
+//! One part for each request, durable before the answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use partita::store::Store;
+use partita::upload::Owner;
+use sea_orm::DatabaseConnection;
+use uuid::Uuid;
+
+use super::peak_line;
+use crate::bench::{Bench, DATABASES, Kind};
+use crate::child::{self, Listening};
+use crate::load::{self, Call, Done, Until};
+use crate::measure::{Cpu, Series};
+use crate::report::{Goal, Line, Section, Table, figures, micros};
+use crate::service::{Callers, record_one};
+use crate::{Result, ledger, plain};
+
+const UPLOADS: usize = 64;
+const PARTS: usize = 1_000;
+/// How many wait for their answers at once; and how many of them the plain way is given at its best.
+const MANY: usize = 256;
+const FEW: usize = 16;
+
+pub(super) async fn measure(bench: &Bench) -> Result<Section> {
+    let mut section = Section {
+        title: "Record one part for each request",
+        about: format!(
+            "Durable before the answer, over {UPLOADS} uploads of {PARTS} parts, {MANY} in flight and {FEW}: first at the ledger, then \
+             through HTTP (`recordPart`). Beside it the plain way: sea-orm, one upsert for each part, each its own transaction, in a \
+             table of the same shape on the same disk, with one connection on SQLite (WAL, synchronous FULL) and sixteen on PostgreSQL \
+             (fsync on); through HTTP that statement alone behind a route of poem, which checks nothing."
+        ),
+        ..Section::default()
+    };
+    let time = Until::Elapsed(bench.pick(Duration::from_secs(3), Duration::from_millis(700)));
+    let mut rows = Vec::new();
+    for kind in DATABASES {
+        section.lines.extend(at_the_ledger(bench, kind, time).await?);
+    }
+    for kind in DATABASES {
+        let (row, peak) = through_http(bench, kind, time).await?;
+        rows.extend(row);
+        section.lines.push(peak);
+    }
+    section.tables.push(Table {
+        columns: vec!["through HTTP", "parts/s, wall", "server CPU per part", "PostgreSQL's CPU per part"],
+        rows,
+    });
+    Ok(section)
+}
+
+async fn at_the_ledger(bench: &Bench, kind: Kind, time: Until) -> Result<Vec<Line>> {
+    let (url, plain_url) = (bench.database(kind).await?, bench.database(kind).await?);
+    let store = ledger::open(&url).await?;
+    ledger::fill(&url, UPLOADS as u64, 1, false).await?;
+    let ids: Arc<[Uuid]> = ledger::ids(&url).await?.into();
+    let db = plain::connect(&plain_url).await?;
+    let (mut many, mut few, mut rival) = (Series::default(), Series::default(), Series::default());
+    for _ in 0..bench.pick(7, 2) {
+        rival.push(plainly(&db, &ids, FEW, time).await?.rate());
+        many.push(ours(&store, &ids, MANY, time).await?.rate());
+        few.push(ours(&store, &ids, FEW, time).await?.rate());
+    }
+    db.close().await?;
+    store.close().await;
+    let line = |what: String, goal, own: &Series| Line {
+        what,
+        goal,
+        ratio: own.over(&rival),
+        unit: " ×",
+        ours: figures(own, "/s"),
+        beside: figures(&rival, "/s"),
+        by: "parts per second, wall",
+    };
+    let name = kind.name();
+    Ok(vec![
+        line(format!("{name}, {MANY} in flight, beside one statement each by {FEW} tasks"), Goal::AtLeast(8.0), &many),
+        line(format!("{name}, {FEW} in flight, beside the same"), Goal::None, &few),
+    ])
+}
+
+async fn ours(store: &Store, ids: &Arc<[Uuid]>, in_flight: usize, until: Until) -> Result<Done> {
+    let owner = Owner("owner-0".into());
+    let workers = vec![(store.clone(), owner, ids.clone()); in_flight];
+    load::work(workers, until, |(store, owner, ids), index| {
+        Box::pin(async move {
+            let (id, number) = nth(ids, index);
+            ledger::record(store, owner, id, &[ledger::part(number)?]).await
+        })
+    })
+    .await
+}
+
+async fn plainly(db: &DatabaseConnection, ids: &Arc<[Uuid]>, in_flight: usize, until: Until) -> Result<Done> {
+    load::work(vec![(db.clone(), ids.clone()); in_flight], until, |(db, ids), index| {
+        Box::pin(async move {
+            let (id, number) = nth(ids, index);
+            plain::record(db, id, number).await
+        })
+    })
+    .await
+}
+
+/// Whose part, and which, comes next: the uploads take turns, as their clients do.
+fn nth(ids: &[Uuid], index: usize) -> (Uuid, i32) {
+    (ids[index % ids.len()], (index / ids.len() % PARTS) as i32 + 1)
+}
+
+/// The rows of ours and of the plain route, with many and with few in flight.
+async fn through_http(bench: &Bench, kind: Kind, time: Until) -> Result<(Vec<Vec<String>>, Line)> {
+    let service = bench.service(kind, Callers::Unasked).await?;
+    let uploads = service.begin_uploads(UPLOADS, PARTS as i64, 8 << 20).await?;
+    let mut command = child::command(std::env::current_exe()?);
+    command.args(["plain-route", &bench.database(kind).await?]);
+    let route = Listening::start(command).await?;
+    let call =
+        |uploads: Vec<String>| move |index: usize| record_one(&uploads[index % UPLOADS], index / UPLOADS % PARTS + 1);
+    let plain_call = |uploads: Vec<String>| {
+        move |index: usize| {
+            let path = format!("/{}/{}", uploads[index % UPLOADS], index / UPLOADS % PARTS + 1);
+            Call::new(http::Method::PUT, path, &serde_json::json!({}))
+        }
+    };
+    let route_address = SocketAddr::from(([127, 0, 0, 1], route.port));
+    let mut rows = Vec::new();
+    for in_flight in [MANY, FEW] {
+        // Rate, CPU of the server, CPU of PostgreSQL.
+        let (mut own, mut rival) = <([Series; 3], [Series; 3])>::default();
+        for _ in 0..bench.pick(5, 2) {
+            let cpu = (Cpu::of(&[route.id])?, bench.postgres.cpu()?);
+            let done = load::calls(route_address, None, in_flight, time, plain_call(uploads.clone())).await?;
+            push(&mut rival, &done, Cpu::of(&[route.id])?.since(&cpu.0), bench.postgres.cpu()?.since(&cpu.1));
+            let cpu = (service.cpu()?, bench.postgres.cpu()?);
+            let done = load::calls(service.address, None, in_flight, time, call(uploads.clone())).await?;
+            push(&mut own, &done, service.cpu()?.since(&cpu.0), bench.postgres.cpu()?.since(&cpu.1));
+        }
+        for (name, [rate, cpu, database]) in [("ours", &own), ("plain", &rival)] {
+            rows.push(vec![
+                format!("{}, {in_flight} in flight: {name}", kind.name()),
+                figures(rate, ""),
+                micros(cpu),
+                if kind == Kind::Postgres { micros(database) } else { "in the server's".into() },
+            ]);
+        }
+    }
+    let peak = peak_line(&format!("one part a request, {}", kind.name()), &service)?;
+    Ok((rows, peak))
+}
+
+fn push([rate, cpu, database]: &mut [Series; 3], done: &Done, spent: f64, spent_by_database: f64) {
+    let count = done.latencies.len() as f64;
+    rate.push(done.rate());
+    cpu.push(spent / count);
+    database.push(spent_by_database / count);
+}
