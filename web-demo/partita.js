@@ -387,6 +387,8 @@ export class Upload {
   #plan(upload) {
     this.#resource = upload;
     const count = upload.partCount ?? 0;
+    this.#signer.plan(count);
+    this.#recorder.plan(count);
     this.#queue = upload.state === "open" ? parseRanges(upload.missingParts) : [];
     this.#parts = new Array(count + 1).fill("stored");
     for (const partNumber of this.#queue) this.#parts[partNumber] = "pending";

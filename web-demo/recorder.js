@@ -1,6 +1,9 @@
 // @ts-check
-/** Stored parts are recorded in groups: as soon as there are so many, and at the latest after so long. */
+/** Stored parts are recorded in groups of at least so many; */
 const RECORD_GROUP = 8;
+/** however many parts there are, so many groups do for all. */
+const RECORD_CALLS = 5;
+/** The smallest groups wait no longer than this for their last parts. Larger ones do: S3 knows their parts meanwhile. */
 const RECORD_DELAY_MS = 1000;
 /** The most parts in one call. */
 const RECORD_LIMIT = 1000;
@@ -13,6 +16,7 @@ const RECORD_LIMIT = 1000;
  */
 export class Recorder {
   #record;
+  #group = RECORD_GROUP;
   /** @type {RecordedPart[]} */
   #parts = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -24,11 +28,16 @@ export class Recorder {
     this.#record = record;
   }
 
+  /** @param {number} partCount */
+  plan(partCount) {
+    this.#group = Math.max(RECORD_GROUP, Math.ceil(partCount / RECORD_CALLS));
+  }
+
   /** @param {RecordedPart} part */
   add(part) {
     this.#parts.push(part);
-    if (this.#parts.length >= RECORD_GROUP) this.flush();
-    else this.#timer ??= setTimeout(() => this.flush(), RECORD_DELAY_MS);
+    if (this.#parts.length >= this.#group) this.flush();
+    else if (this.#group === RECORD_GROUP) this.#timer ??= setTimeout(() => this.flush(), RECORD_DELAY_MS);
   }
 
   /** Settles when everything added so far is recorded or refused. Never fails. */

@@ -1,8 +1,12 @@
 // @ts-check
 import { UploadError } from "./transport.js";
 
-/** URLs are asked for in windows of this many parts, just before they are needed. */
+/** URLs are asked for in windows of at least this many parts, just before they are needed. */
 export const SIGN_WINDOW = 8;
+/** However many parts there are, so many windows do for all, unless URLs expire before they are used. */
+const SIGN_CALLS = 5;
+/** The next window is asked for when one of so many next parts has no URL. */
+const SIGN_AHEAD = 4;
 
 /**
  * A signed URL for one part: bytes `[offset, offset + size)` of the file go to `url` with exactly these `headers`.
@@ -14,6 +18,7 @@ export const SIGN_WINDOW = 8;
 /** Holds the signed URLs and asks for more, a window at a time, before they are needed. */
 export class Signer {
   #sign;
+  #window = SIGN_WINDOW;
   /** @type {Map<number, PartUrl & { usableUntil: number }>} */
   #urls = new Map();
   /** Parts that wait for their URL. @type {Set<number>} */
@@ -24,6 +29,11 @@ export class Signer {
   /** @param {(parts: number[]) => Promise<PartUrl[]>} sign */
   constructor(sign) {
     this.#sign = sign;
+  }
+
+  /** @param {number} partCount */
+  plan(partCount) {
+    this.#window = Math.max(SIGN_WINDOW, Math.ceil(partCount / SIGN_CALLS));
   }
 
   /** @param {PartUrl[]} urls */
@@ -58,7 +68,7 @@ export class Signer {
     } finally {
       this.#wanted.delete(partNumber);
     }
-    const ahead = queue.slice(0, SIGN_WINDOW / 2);
+    const ahead = queue.slice(0, SIGN_AHEAD);
     if (!this.#signing && ahead.some((next) => !this.#has(next))) this.#signWindow(queue).catch(() => {});
     return /** @type {PartUrl} */ (this.#urls.get(partNumber));
   }
@@ -70,8 +80,8 @@ export class Signer {
 
   /** @param {number[]} queue */
   #signWindow(queue) {
-    const candidates = [...this.#wanted, ...queue.slice(0, SIGN_WINDOW)];
-    const window = candidates.filter((partNumber) => !this.#has(partNumber)).slice(0, SIGN_WINDOW);
+    const without = [...this.#wanted, ...queue].filter((partNumber) => !this.#has(partNumber));
+    const window = without.slice(0, this.#window);
     this.#signing = this.#sign(window.sort((a, b) => a - b))
       .then((urls) => this.add(urls))
       .finally(() => (this.#signing = undefined));

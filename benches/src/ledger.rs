@@ -2,7 +2,7 @@
 
 use partita::clock::Clock;
 use partita::store::Store;
-use partita::upload::{ETag, Owner, Part};
+use partita::upload::{ETag, Owner, Part, Whose};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, FromQueryResult, Statement};
 use uuid::Uuid;
 
@@ -28,7 +28,9 @@ pub async fn open(url: &str) -> Result<Store> {
 /// # Errors
 /// When the ledger refuses.
 pub async fn record(store: &Store, owner: &Owner, id: Uuid, parts: &[Part]) -> Result<()> {
-    Ok(store.record_parts(owner, id, parts).await?)
+    let (whose, read) = (Whose::Of(owner.clone()), parts.to_vec());
+    store.record(&whose, id, parts.len(), Box::new(move |_| Ok(read.clone()))).await?;
+    Ok(())
 }
 
 /// A part as a client reports it.
@@ -41,7 +43,7 @@ pub fn part(number: i32) -> Result<Part> {
         etag: ETag::new(service::etag(number.unsigned_abs() as usize)).map_err(|_| "an ETag that is none")?,
         size: Some(PART_SIZE),
         checksum: None,
-        recorded_at: Clock::default().now(),
+        recorded_at: None,
     })
 }
 
@@ -136,8 +138,8 @@ fn uploads(dialect: &Dialect, is_sqlite: bool, count: u64, owners: u64, complete
             format!("CAST(NULL AS {})", if is_sqlite { "INTEGER" } else { "bigint" }),
         )
     };
-    // A head, and 16 bytes of each ETag.
-    let blob = dialect.packed.replace("{bytes}", &(1 + 16 * PARTS).to_string());
+    // A byte for the format, and 17 for each ETag; read only by who lists the parts of a file.
+    let blob = dialect.packed.replace("{bytes}", &(1 + 17 * PARTS).to_string());
     let (finished_column, finished) =
         if packed { (", finished_parts", format!(", {blob}")) } else { ("", String::new()) };
     let target = format!("CAST({target} AS {})", if is_sqlite { "INTEGER" } else { "bigint" });

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use benches::bench::Bench;
 use benches::{Result, machine, null_s3, plain, postgres, report, sections};
 
+/// The service's own, for what of it is measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = tokio::runtime::Builder::new_multi_thread()

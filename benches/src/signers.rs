@@ -61,10 +61,10 @@ pub async fn ours(
 ) -> Result<()> {
     let now = Clock::default().now();
     let signer = bucket.signer(now, now + LIFE, now).await?;
-    let sign = signer.parts(key, upload_id);
+    let signer = signer.parts(key, upload_id, None);
     urls.clear();
     for number in 1..=count {
-        urls.push_str(&sign(number, part_size, None).url);
+        signer.sign_into(urls, number, part_size, "");
     }
     Ok(())
 }

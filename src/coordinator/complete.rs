@@ -206,9 +206,11 @@ impl Coordinator {
         let plan = Plan::stored(Some(target.size), upload.plan.part_size());
         let missing = PartSet::missing(plan.part_count().unwrap_or(MAX_PARTS), parts.iter().map(|part| part.number));
         if !missing.is_empty() {
-            // A part was forgotten between gathering and claiming.
-            self.reopen(lease, LastProblem::PartsMissing(missing.clone())).await?;
-            return Err(Error::PartsMissing(missing));
+            // A part was forgotten between gathering and claiming; or another has taken over and completed it meanwhile.
+            return match self.reopen(lease, LastProblem::PartsMissing(missing.clone())).await? {
+                Upload { status: Status::Open, .. } => Err(Error::PartsMissing(missing)),
+                moved => Ok(moved),
+            };
         }
         parts.truncate(plan.part_count().unwrap_or(MAX_PARTS) as usize);
         // Between the claim and this moment the process may have been stopped for any time.

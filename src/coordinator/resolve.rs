@@ -182,25 +182,22 @@ impl Coordinator {
             (true, false) => LastProblem::PartsDiffer(differing.into_iter().collect()),
             // What S3 lists is what was sent.
             (true, true) => {
-                return match refused.refusal() {
-                    // Some stores refuse while a part is being sent again: asking again helps.
-                    Some("InvalidPart") => {
-                        self.moved_or(self.0.store.reopen(lease, None).await)?;
-                        Err(bucket::Error::Unavailable(refused.to_string()).into())
-                    }
-                    Some(_) => {
-                        self.moved_or(self.0.store.reopen(lease, None).await)?;
-                        Err(refused.into())
-                    }
-                    None => self.leave_unclear(lease, &refused.to_string()).await,
+                let Some(code) = refused.refusal() else {
+                    return self.leave_unclear(lease, &refused.to_string()).await;
+                };
+                // Some stores refuse while a part is being sent again: asking again helps.
+                let again = (code == "InvalidPart").then(|| bucket::Error::Unavailable(refused.to_string()));
+                return match self.moved_or(self.0.store.reopen(lease, None).await)? {
+                    Upload { status: Status::Open, .. } => Err(again.unwrap_or(refused).into()),
+                    moved => Ok(moved),
                 };
             }
         };
-        self.reopen(lease, problem.clone()).await?;
-        Err(match problem {
-            LastProblem::PartsMissing(parts) => Error::PartsMissing(parts),
-            LastProblem::PartsDiffer(parts) => Error::PartsDiffer(parts),
-        })
+        match (self.reopen(lease, problem.clone()).await?, problem) {
+            (Upload { status: Status::Open, .. }, LastProblem::PartsMissing(parts)) => Err(Error::PartsMissing(parts)),
+            (Upload { status: Status::Open, .. }, LastProblem::PartsDiffer(parts)) => Err(Error::PartsDiffer(parts)),
+            (moved, _) => Ok(moved),
+        }
     }
 
     pub(super) async fn reopen(&self, lease: Lease, problem: LastProblem) -> Result<Upload, Error> {

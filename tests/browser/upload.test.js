@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openDemo } from "./support/browser.js";
-import { assertDownloads, MB, MIB, randomFile } from "./support/files.js";
+import { assertDownloads, hollowFile, MB, MIB, randomFile } from "./support/files.js";
 import { SETUPS, startZeroSetup } from "./support/service.js";
 
 const NARROW = { width: 360, height: 740 };
@@ -57,6 +57,38 @@ for (const [setup, start] of Object.entries(SETUPS)) {
     await t.test("nothing to complain about in the console", () => demo.assertNoComplaints());
   });
 }
+
+test("a thousand parts cost the service at most twelve calls, and each is recorded as it lands", async (t) => {
+  const service = await startZeroSetup(t);
+  // Holes take no room on disk; S3 never sees them either.
+  const file = await hollowFile(t, 1000 * 8 * MIB);
+  const demo = await openDemo(t, service);
+  const stored = (/** @type {import("playwright-core").Route} */ route) =>
+    route.fulfill({
+      status: 200,
+      headers: { ETag: `"${"0".repeat(32)}"`, "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag" },
+    });
+  await demo.page.route((url) => url.searchParams.has("partNumber"), stored);
+  /** @type {number[]} */
+  const recorded = [];
+  await demo.page.route("**/complete", async (route) => {
+    // All that remains is that S3 should have the parts.
+    recorded.push((await service.get(`/v1/uploads/${await demo.uploadId()}`)).recordedParts);
+    await route.abort();
+  });
+  await demo.choose(file);
+  await demo.untilState("completing");
+  await demo.page.waitForRequest("**/complete");
+  const calls = [
+    demo.calls("POST", "/v1/uploads").length,
+    demo.calls("POST", "/part-urls").length,
+    demo.calls("PUT", "/parts").length,
+  ];
+  const total = calls.reduce((sum, count) => sum + count) + 1;
+  t.diagnostic(`${calls.join(" + ")} + 1 calls`);
+  assert.ok(total <= 12, `${calls.join(" + ")} + 1 calls`);
+  assert.equal(recorded[0], 1000);
+});
 
 test("an empty file has no parts and arrives", async (t) => {
   const service = await startZeroSetup(t);

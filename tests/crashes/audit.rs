@@ -27,6 +27,12 @@ struct PartRow {
 }
 
 #[derive(Debug, FromQueryResult)]
+struct PackedRow {
+    id: String,
+    finished_parts: Vec<u8>,
+}
+
+#[derive(Debug, FromQueryResult)]
 struct Move {
     id: String,
     from_state: String,
@@ -80,8 +86,14 @@ impl World {
     pub(crate) async fn audit_parts(&self) {
         let states: HashMap<String, String> = self.uploads().await.into_iter().map(|row| (row.id, row.state)).collect();
         let parts: Vec<PartRow> = self.rows("SELECT <upload_id> AS id, part_number, etag FROM parts").await;
-        let parts: HashMap<(String, i64), String> =
+        let mut parts: HashMap<(String, i64), String> =
             parts.into_iter().map(|part| ((part.id, part.part_number.into()), bare(&part.etag).to_owned())).collect();
+        let packed = "SELECT <id> AS id, finished_parts FROM uploads WHERE finished_parts IS NOT NULL";
+        for PackedRow { id, finished_parts } in self.rows(packed).await {
+            for (number, etag) in (1..).zip(digests(&finished_parts)) {
+                parts.insert((id.clone(), number), etag);
+            }
+        }
         for (id, history) in self.told.histories() {
             let plain = id.replace('-', "");
             let Some(state) = states.get(&plain) else {
@@ -197,6 +209,13 @@ impl World {
 }
 
 /// An ETag without its quotes.
+/// The ETags of packed parts, which here are digests all: a byte for the format, then seventeen for each.
+fn digests(packed: &[u8]) -> Vec<String> {
+    let digits = |part: &[u8]| part[1..].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((packed[0], packed.len() % 17), (1, 1), "{packed:?}");
+    packed[1..].chunks(17).map(digits).collect()
+}
+
 fn bare(etag: &str) -> &str {
     etag.trim_matches('"')
 }

@@ -81,3 +81,20 @@ export async function uploaded(service, { filename, contentType, body }) {
   assert.equal(completed.status, 200, filename);
   return upload.id;
 }
+
+/**
+ * A file that is one hole, gone after the test.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {number} size
+ * @returns {Promise<TestFile>}
+ */
+export async function hollowFile(t, size, name = "hollow.bin") {
+  const directory = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const file = { path: path.join(directory, name), name, size, sha256: "" };
+  const handle = await open(file.path, "w");
+  await handle.truncate(size);
+  await handle.close();
+  return file;
+}
