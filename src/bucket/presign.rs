@@ -143,15 +143,14 @@ impl Series {
     /// `headers` are the values that are signed: each `\nname:value`, in the order of the names. Both come in pieces.
     pub(super) fn sign_into(&self, url: &mut String, query: &[&str], headers: &[&str]) {
         url.push_str(&self.url);
-        let mut hash = self.hash.clone();
-        for piece in query {
-            url.push_str(piece);
-            hash.update(piece);
-        }
-        for piece in headers {
-            hash.update(piece);
-        }
-        hash.update(&self.end);
+        let begin = url.len();
+        query.iter().for_each(|piece| url.push_str(piece));
+        let end = url.len();
+        // What follows in the canonical request stands here only until it is hashed, in one go.
+        headers.iter().for_each(|piece| url.push_str(piece));
+        url.push_str(&self.end);
+        let hash = self.hash.clone().chain_update(&url.as_bytes()[begin..]);
+        url.truncate(end);
         let mut mac = self.mac.clone();
         mac.update(hexadecimal(&hash.finalize().into(), &mut [0; 64]).as_bytes());
         url.push_str("&X-Amz-Signature=");
@@ -164,11 +163,21 @@ pub(super) fn encoded(text: &str) -> PercentEncode<'_> {
     percent_encode(text.as_bytes(), QUERY)
 }
 
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 fn hexadecimal<'a>(bytes: &[u8; 32], text: &'a mut [u8; 64]) -> &'a str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
     }
     std::str::from_utf8(text).unwrap_or_default()
 }

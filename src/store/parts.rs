@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect, Statement,
+    QueryOrder, QuerySelect, Statement, Value,
 };
 use uuid::Uuid;
 
@@ -16,6 +16,9 @@ use super::entity::upload;
 use super::list::json;
 use super::{Error, Store, packed};
 use crate::upload::{Owner, Part, PartSet, State, Upload};
+
+/// Rows that go into one statement as values; SQLite binds at most 32,766.
+const MANY: usize = 500;
 
 /// The packed parts of a completed upload. Not a field of its row's type: they are read only where they are wanted.
 pub(super) const FINISHED_PARTS: &str = "finished_parts";
@@ -85,7 +88,7 @@ impl Store {
         self.write_parts(transaction, parts, replace).await
     }
 
-    /// Any number of parts in one statement; `known` is what becomes of those that are recorded already.
+    /// Any number of parts in few statements; `known` is what becomes of those that are recorded already.
     async fn write_parts(
         &self,
         transaction: &Bounded<DatabaseTransaction>,
@@ -94,23 +97,41 @@ impl Store {
     ) -> Result<(), Error> {
         // In one order always: two that write the same parts in different orders would wait for each other for ever.
         parts.sort_unstable_by_key(|(upload, part)| (upload.id, part.number));
-        let rows: Vec<_> = parts
-            .into_iter()
+        const INSERT: &str = "INSERT INTO parts (upload_id, part_number, etag, size, checksum, recorded_at)";
+        let known = format!("ON CONFLICT (upload_id, part_number) DO {known}");
+        let (id, rows_of) = match self.backend() {
+            DbBackend::Sqlite => ("unhex(value ->> 0)", "json_each($1)"),
+            _ => ("CAST(value ->> 0 AS uuid)", "jsonb_array_elements(CAST($1 AS jsonb))"),
+        };
+        // SQLite reads values faster than JSON, which shows where there are many.
+        let many = if self.is_sqlite() { parts.len() / MANY * MANY } else { 0 };
+        let (many, few) = parts.split_at(many);
+        for rows in many.chunks_exact(MANY) {
+            let insert =
+                format!("{INSERT} VALUES (?, ?, ?, ?, ?, ?){} {known}", ", (?, ?, ?, ?, ?, ?)".repeat(MANY - 1));
+            let values = rows.iter().flat_map(|(upload, part)| -> [Value; 6] {
+                let (etag, checksum) = (part.etag.as_str().into(), part.checksum.as_deref().into());
+                let at = upload.seen_at.timestamp_millis().into();
+                [upload.id.into(), part.number.into(), etag, part.size.into(), checksum, at]
+            });
+            transaction.execute_raw(Statement::from_sql_and_values(self.backend(), insert, values)).await?;
+        }
+        if few.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = few
+            .iter()
             .map(|(upload, part)| {
                 let (etag, checksum) = (part.etag.as_str(), part.checksum.as_deref());
                 (upload.id.simple(), part.number, etag, part.size, checksum, upload.seen_at.timestamp_millis())
             })
             .collect();
-        let (id, rows_of) = match self.backend() {
-            DbBackend::Sqlite => ("unhex(value ->> 0)", "json_each($1)"),
-            _ => ("CAST(value ->> 0 AS uuid)", "jsonb_array_elements(CAST($1 AS jsonb))"),
-        };
         let insert = format!(
-            "INSERT INTO parts (upload_id, part_number, etag, size, checksum, recorded_at)
+            "{INSERT}
             SELECT {id}, CAST(value ->> 1 AS integer), value ->> 2, CAST(value ->> 3 AS bigint), value ->> 4,
                 CAST(value ->> 5 AS bigint)
             FROM {rows_of} WHERE true
-            ON CONFLICT (upload_id, part_number) DO {known}"
+            {known}"
         );
         let statement = Statement::from_sql_and_values(self.backend(), insert, [json(&rows).into()]);
         transaction.execute_raw(statement).await?;

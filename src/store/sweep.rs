@@ -8,8 +8,8 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::entity::idempotency_key;
 use super::entity::upload::{Column, Entity};
+use super::entity::{idempotency_key, part};
 use super::row::Seen;
 use super::{Error, Store, null, sooner};
 use crate::upload::{State, Upload};
@@ -107,13 +107,17 @@ impl Store {
     /// When the database does not answer.
     pub async fn forget(&self, ended: &Upload) -> Result<(), Error> {
         let states = [State::Aborted, State::Failed, State::Deleted].map(State::name);
-        Entity::delete_many()
+        let transaction = self.begin().await?;
+        let forgotten = Entity::delete_many()
             .filter(Column::Id.eq(ended.id))
             .filter(Column::Version.eq(ended.version))
             .filter(Column::State.is_in(states))
-            .exec(&self.write)
+            .exec(&transaction)
             .await?;
-        Ok(())
+        if forgotten.rows_affected == 1 {
+            part::Entity::delete_many().filter(part::Column::UploadId.eq(ended.id)).exec(&transaction).await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     /// Removes idempotency keys whose time has passed.
