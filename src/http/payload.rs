@@ -204,7 +204,7 @@ pub(super) enum Answer<T> {
     /// Written by serde.
     Whole(T),
     /// Of the same shape, written while it is sent.
-    Pieces(PartUrlsAnswer),
+    Pieces(Box<PartUrlsAnswer>),
 }
 
 impl<T: Type> Payload for Answer<T> {

@@ -86,7 +86,7 @@ impl UploadsApi {
         let upload =
             serde_json::to_string(&WireUpload::from(creation.snapshot)).map_err(poem::error::InternalServerError)?;
         let answer = PartUrlsAnswer::new(&format!("\"upload\":{upload},"), creation.part_urls);
-        Ok(CreateUploadAnswer::Created(Answer::Pieces(answer), location, replayed))
+        Ok(CreateUploadAnswer::Created(Answer::Pieces(Box::new(answer)), location, replayed))
     }
 
     /// List uploads
@@ -194,7 +194,7 @@ impl UploadsApi {
     ) -> poem::Result<Answer<SignPartsResponse>> {
         let (parts, ttl) = body.value.read()?;
         let urls = coordinator.sign(&caller.whose(), id(&upload_id), parts, ttl).await?;
-        Ok(Answer::Pieces(PartUrlsAnswer::new("", Some(urls))))
+        Ok(Answer::Pieces(Box::new(PartUrlsAnswer::new("", Some(urls)))))
     }
 
     /// Record parts

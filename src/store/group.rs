@@ -21,6 +21,8 @@ const LATE: Duration = Duration::from_millis(100);
 const MOST_AT_WORK: usize = 4;
 
 type Outcome<A> = Result<A, Error>;
+/// Where the answers of a group go.
+type Answers<A> = Vec<oneshot::Sender<Outcome<A>>>;
 
 /// Questions of one kind that wait for their group.
 pub(super) struct Groups<Q, A> {
@@ -86,7 +88,7 @@ impl<Q: Send + 'static, A: Send + 'static> Groups<Q, A> {
     }
 
     /// The next group; `None` when nothing waits, and one fewer is at work.
-    fn next(&self) -> Option<(Vec<Q>, Vec<oneshot::Sender<Outcome<A>>>)> {
+    fn next(&self) -> Option<(Vec<Q>, Answers<A>)> {
         let mut waiting = self.lock();
         let mut weight = 0;
         let fits = |asked: &&Asked<Q, A>| {
