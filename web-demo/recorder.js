@@ -36,15 +36,24 @@ export class Recorder {
   /** @param {RecordedPart} part */
   add(part) {
     this.#parts.push(part);
-    if (this.#parts.length >= this.#group) this.flush();
+    if (this.#parts.length >= this.#group) this.#send(this.#group);
     else if (this.#group === RECORD_GROUP) this.#timer ??= setTimeout(() => this.flush(), RECORD_DELAY_MS);
   }
 
   /** Settles when everything added so far is recorded or refused. Never fails. */
   flush() {
+    return this.#send(1);
+  }
+
+  /**
+   * Sends what there is when its turn comes, unless that are fewer than `least`.
+   *
+   * @param {number} least
+   */
+  #send(least) {
     this.stop();
     this.#last = this.#last.then(async () => {
-      while (this.#parts.length > 0) {
+      while (this.#parts.length >= least) {
         await this.#record(this.#parts.splice(0, RECORD_LIMIT)).catch(() => {});
       }
     });

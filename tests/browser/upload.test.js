@@ -63,22 +63,34 @@ test("a thousand parts cost the service at most twelve calls, and each is record
   // Holes take no room on disk; S3 never sees them either.
   const file = await hollowFile(t, 1000 * 8 * MIB);
   const demo = await openDemo(t, service);
-  const stored = (/** @type {import("playwright-core").Route} */ route) =>
-    route.fulfill({
-      status: 200,
-      headers: { ETag: `"${"0".repeat(32)}"`, "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag" },
+  // Eight thousand megabytes need not go anywhere to be counted.
+  await demo.page.evaluate(() => {
+    class StoredAtOnce {
+      upload = {};
+      status = 200;
+      /** @type {(() => void) | undefined} */
+      onload;
+      open() {}
+      setRequestHeader() {}
+      abort() {}
+      getAllResponseHeaders() {
+        return `etag: "${"0".repeat(32)}"\r\n`;
+      }
+      send() {
+        setTimeout(() => this.onload?.());
+      }
+    }
+    Object.assign(globalThis, { XMLHttpRequest: StoredAtOnce });
+  });
+  const completed = new Promise((resolve) => {
+    demo.page.route("**/complete", async (route) => {
+      // All that remains is that S3 should have the parts.
+      resolve((await service.get(new URL(route.request().url()).pathname.replace(/\/complete$/, ""))).recordedParts);
+      await route.abort();
     });
-  await demo.page.route((url) => url.searchParams.has("partNumber"), stored);
-  /** @type {number[]} */
-  const recorded = [];
-  await demo.page.route("**/complete", async (route) => {
-    // All that remains is that S3 should have the parts.
-    recorded.push((await service.get(`/v1/uploads/${await demo.uploadId()}`)).recordedParts);
-    await route.abort();
   });
   await demo.choose(file);
-  await demo.untilState("completing");
-  await demo.page.waitForRequest("**/complete");
+  const recorded = await completed;
   const calls = [
     demo.calls("POST", "/v1/uploads").length,
     demo.calls("POST", "/part-urls").length,
@@ -87,7 +99,7 @@ test("a thousand parts cost the service at most twelve calls, and each is record
   const total = calls.reduce((sum, count) => sum + count) + 1;
   t.diagnostic(`${calls.join(" + ")} + 1 calls`);
   assert.ok(total <= 12, `${calls.join(" + ")} + 1 calls`);
-  assert.equal(recorded[0], 1000);
+  assert.equal(recorded, 1000);
 });
 
 test("an empty file has no parts and arrives", async (t) => {

@@ -12,7 +12,7 @@ use crate::coordinator::{PartToSend, PartUrls};
 use crate::upload::Slice;
 
 /// Bytes that are written before they are sent.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = 64 << 10;
 
 /// An answer whose last member is the list `partUrls`.
 pub(in crate::http) struct PartUrlsAnswer {
@@ -55,7 +55,7 @@ impl PartUrlsAnswer {
     /// The next piece.
     fn write(&mut self) {
         let Some(urls) = &mut self.urls else { return };
-        self.text.reserve(PIECE + PIECE / 4);
+        self.text.reserve(PIECE + PIECE / 16);
         while self.text.len() < PIECE {
             let Some(part) = urls.next() else {
                 self.text.push_str("]}");
