@@ -106,13 +106,15 @@ async function assertRefused(page, service, base, file) {
   /** @type {[string, number][]} */
   const answers = [];
   cdp.on("Network.requestWillBeSent", ({ requestId, request }) => asked.set(requestId, `${request.method} ${request.url}`));
-  cdp.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => answers.push([asked.get(requestId) ?? "", statusCode]));
+  cdp.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => answers.push([requestId, statusCode]));
   await cdp.send("Network.enable");
   const { before, seen } = await attacked(page, service, base, file);
   await cdp.detach();
   assert.deepEqual(seen, []);
-  assert.ok(answers.length >= 12, `${answers.length} answers`);
-  assert.deepEqual(answers.filter(([, status]) => status !== 403), []);
+  // What was asked before, such as the page's own icon, may be answered now.
+  const ours = answers.filter(([id]) => asked.has(id)).map(([id, status]) => [asked.get(id), status]);
+  assert.ok(ours.length >= 12, `${ours.length} answers`);
+  assert.deepEqual(ours.filter(([, status]) => status !== 403), []);
   assert.deepEqual(await inventory(service), before);
 }
 
