@@ -82,7 +82,7 @@ impl Coordinator {
         match &upload.status {
             Status::Completed(_) => Ok(upload),
             Status::Completing { .. } => self.go_on(upload).await,
-            Status::Open if upload.expires_at > upload.seen_at => {
+            Status::Open if upload.is_alive() => {
                 let target = self.target(&upload, &request)?;
                 match self.begin_completion(&upload, &target, request.parts).await {
                     // Another was faster: whatever it does, this call tells how far it is.
@@ -107,7 +107,7 @@ impl Coordinator {
         parts: Vec<PartReport>,
     ) -> Result<Upload, Error> {
         if !parts.is_empty() {
-            self.record_in(&Whose::Of(upload.owner.clone()), upload.id, parts).await?;
+            self.record_in(upload, &parts).await?;
         }
         let gathered = self.gather(upload, target).await?;
         boundary!("complete-gathered");
@@ -122,11 +122,7 @@ impl Coordinator {
     /// Completes an upload that completes by itself, if S3 holds every part, and goes on with one that is not resolved yet.
     /// Whatever goes wrong, or takes long, is no fault of the one who only looked: the upload is returned as it is.
     pub(super) async fn complete_if_ready(&self, upload: Upload) -> Upload {
-        let waits = match upload.status {
-            Status::Open => upload.expires_at > upload.seen_at,
-            Status::Completing { .. } => true,
-            _ => false,
-        };
+        let waits = upload.is_alive() || matches!(upload.status, Status::Completing { .. });
         if !upload.auto_complete || !waits {
             return upload;
         }
@@ -162,7 +158,7 @@ impl Coordinator {
 
     /// Sees to it that the ledger knows all that a completion needs, asking S3 for what clients did not report.
     async fn gather(&self, upload: &Upload, target: &Target) -> Result<Gathered, Error> {
-        let plan = Plan::stored(Some(target.size), upload.plan.part_size());
+        let plan = upload.plan.of_size(target.size);
         let is_stream = upload.plan.size().is_none();
         // Of a stream only S3 knows how large its parts are.
         if !is_stream && !self.lacks(upload, plan).await? {
@@ -203,7 +199,7 @@ impl Coordinator {
     pub(super) async fn send(&self, lease: Lease, target: Target) -> Result<Upload, Error> {
         let upload = lease.upload();
         let mut parts = self.0.store.parts(upload, 0, MAX_PARTS as u64).await?;
-        let plan = Plan::stored(Some(target.size), upload.plan.part_size());
+        let plan = upload.plan.of_size(target.size);
         let missing = PartSet::missing(plan.part_count().unwrap_or(MAX_PARTS), parts.iter().map(|part| part.number));
         if !missing.is_empty() {
             // A part was forgotten between gathering and claiming; or another has taken over and completed it meanwhile.

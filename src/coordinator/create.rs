@@ -240,8 +240,7 @@ impl Coordinator {
         upload: Upload,
         wanted: Option<PartUrlsRequest>,
     ) -> Result<(Upload, Option<PartUrls>), Error> {
-        let is_open = matches!(upload.status, Status::Open) && upload.expires_at > upload.seen_at;
-        if !is_open || upload.part_checksum.is_some() {
+        if !upload.is_alive() || upload.part_checksum.is_some() {
             return Ok((upload, None));
         }
         let count = match (wanted, upload.plan.part_count()) {

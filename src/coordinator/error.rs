@@ -88,7 +88,6 @@ impl From<store::Error> for Error {
             store::Error::TooManyUploads => Error::QuotaOpenUploads,
             store::Error::TooManyBytes => Error::QuotaBytes,
             store::Error::Moved(upload) => refusal(&upload),
-            store::Error::Refused(invalid) => Error::Invalid(invalid),
             error => Error::Store(error),
         }
     }
@@ -98,7 +97,7 @@ impl From<store::Error> for Error {
 pub(super) fn refusal(upload: &Upload) -> Error {
     match &upload.status {
         // An open upload refuses only past its time, swept or not; or it was moved away and back between two statements.
-        Status::Open if upload.expires_at <= upload.seen_at => Error::Expired,
+        Status::Open if !upload.is_alive() => Error::Expired,
         Status::Creating { .. } | Status::Open | Status::Completing { .. } => Error::NotOpen(upload.status.state()),
         Status::Completed(_) => Error::AlreadyCompleted,
         Status::Deleting(_) | Status::Deleted(_) => Error::FileDeleted,

@@ -11,7 +11,7 @@ use super::{Coordinator, Error};
 use crate::bucket::{self, Body, Download};
 use crate::store;
 use crate::upload::names::{DEFAULT_CONTENT_TYPE, Disposition, content_disposition, may_be_inline};
-use crate::upload::{Invalid, Object, Owner, State, Status, Upload, Visibility, Whose};
+use crate::upload::{Invalid, Object, Owner, Status, Upload, Visibility, Whose};
 
 /// With how many subjects a file may be shared.
 const MAX_SHARES: usize = 1_000;
@@ -296,9 +296,6 @@ fn no_file(error: store::Error) -> Error {
 }
 
 fn no_file_yet(upload: &Upload) -> Error {
-    match upload.status.state() {
-        State::Open if upload.expires_at <= upload.seen_at => Error::FileNotFound,
-        State::Creating | State::Open | State::Completing => Error::NotCompleted,
-        _ => Error::FileNotFound,
-    }
+    let may_become_one = matches!(upload.status, Status::Creating { .. } | Status::Completing { .. });
+    if upload.is_alive() || may_become_one { Error::NotCompleted } else { Error::FileNotFound }
 }

@@ -42,7 +42,7 @@ use crate::bucket::Bucket;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::store::{Counts, Filter, Store, Tally};
-use crate::upload::{Owner, Part, PartSet, Plan, Status, Upload, Whose};
+use crate::upload::{Owner, Part, PartSet, Status, Upload, Whose};
 
 /// An upload's end is moved by activity, but written no more often than this.
 const TOUCH_PAUSE: TimeDelta = TimeDelta::minutes(10);
@@ -193,27 +193,30 @@ impl Coordinator {
     /// The upload, if it is open and not past its time.
     async fn open_upload(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
         let upload = self.0.store.find(whose, id).await?;
-        match upload.status {
-            Status::Open if upload.expires_at > upload.seen_at => Ok(upload),
-            _ => Err(error::refusal(&upload)),
-        }
+        if upload.is_alive() { Ok(upload) } else { Err(error::refusal(&upload)) }
     }
 
     async fn snapshot(&self, upload: Upload) -> Result<Snapshot, Error> {
-        Ok(Snapshot { missing: None, ..self.snapshot_with_missing(upload).await? })
+        let (tally, _) = self.recorded(&upload).await?;
+        Ok(Snapshot { upload, tally, missing: None })
     }
 
     async fn snapshot_with_missing(&self, upload: Upload) -> Result<Snapshot, Error> {
-        if let Some(tally) = finished(&upload) {
-            return Ok(Snapshot { upload, tally, missing: None });
-        }
-        let recorded = self.0.store.recorded(&upload).await?;
-        let tally = Tally { parts: recorded.numbers.len(), bytes: recorded.bytes };
+        let (tally, recorded) = self.recorded(&upload).await?;
         let missing = match (upload.plan.part_count(), &upload.status) {
-            (Some(count), Status::Open) => Some(PartSet::missing(count, recorded.numbers)),
+            (Some(count), Status::Open) => Some(PartSet::missing(count, recorded)),
             _ => None,
         };
         Ok(Snapshot { upload, tally, missing })
+    }
+
+    /// How much is recorded; and which parts, unless it is completed.
+    async fn recorded(&self, upload: &Upload) -> Result<(Tally, PartSet), Error> {
+        if let Some(tally) = finished(upload) {
+            return Ok((tally, PartSet::default()));
+        }
+        let recorded = self.0.store.recorded(upload).await?;
+        Ok((Tally { parts: recorded.numbers.len(), bytes: recorded.bytes }, recorded.numbers))
     }
 
     /// Moves the upload's end after activity, and so that it does not expire before a URL that ends at `urls_expire_at` by
@@ -243,6 +246,6 @@ impl Coordinator {
 /// Of a completed upload, all of it.
 fn finished(upload: &Upload) -> Option<Tally> {
     let size = upload.status.object()?.size;
-    let parts = Plan::stored(Some(size), upload.plan.part_size()).part_count()?;
+    let parts = upload.plan.of_size(size).part_count()?;
     Some(Tally { parts: parts.into(), bytes: size })
 }

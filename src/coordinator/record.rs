@@ -1,6 +1,7 @@
 //! Taking in what clients report and what S3 lists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -28,7 +29,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error::Invalid`], and the refusals of an upload that is not open.
     pub async fn record(&self, whose: &Whose, id: Uuid, reports: Vec<PartReport>) -> Result<Snapshot, Error> {
-        let (upload, _) = self.record_in(whose, id, reports).await?;
+        let upload = self.open_upload(whose, id).await?;
+        self.record_in(&upload, &reports).await?;
         let upload = self.keep_alive(upload, None, None).await?;
         self.snapshot(upload).await
     }
@@ -38,24 +40,17 @@ impl Coordinator {
     /// # Errors
     /// As [`Coordinator::record`].
     pub async fn record_one(&self, whose: &Whose, id: Uuid, report: PartReport) -> Result<(Upload, Part), Error> {
-        let (upload, mut recorded) = self.record_in(whose, id, vec![report]).await?;
+        let upload = self.open_upload(whose, id).await?;
+        let part = check_report(&upload, &report)?;
+        self.0.store.record(&upload, Arc::new([part.clone()])).await?;
         let upload = self.keep_alive(upload, None, None).await?;
-        match recorded.pop() {
-            Some(part) => Ok((upload, part)),
-            None => Err(Error::UploadNotFound),
-        }
+        Ok((upload, part))
     }
 
-    /// The upload as it was when they were written, and the parts as they are recorded.
-    pub(super) async fn record_in(
-        &self,
-        whose: &Whose,
-        id: Uuid,
-        reports: Vec<PartReport>,
-    ) -> Result<(Upload, Vec<Part>), Error> {
-        let weight = reports.len();
-        let check = move |upload: &Upload| check_reports(upload, &reports);
-        Ok(self.0.store.record(whose, id, weight, Box::new(check)).await?)
+    /// What an upload takes does not change: only whether it takes anything still is seen to by the ledger.
+    pub(super) async fn record_in(&self, upload: &Upload, reports: &[PartReport]) -> Result<(), Error> {
+        self.0.store.record(upload, check_reports(upload, reports)?.into()).await?;
+        Ok(())
     }
 
     /// Asks S3 which parts it holds and brings the ledger into line.
@@ -86,7 +81,7 @@ impl Coordinator {
         };
         let recorded = self.0.store.parts(upload, 0, MAX_PARTS as u64).await?;
         let Reconciled { found, lost } = reconcile(upload, &recorded, &listed);
-        self.0.store.take_listing(&upload.owner, upload.id, listed_from, &found, &lost).await?;
+        self.0.store.take_listing(upload, listed_from, &found, &lost).await?;
         Ok(true)
     }
 }
@@ -132,7 +127,7 @@ struct Reconciled {
     /// Listed without doubt, and not recorded, or recorded without its size or checksum.
     found: Vec<Part>,
     /// Recorded, but not what S3 holds.
-    lost: Vec<i32>,
+    lost: Vec<Part>,
 }
 
 /// What a listing tells. A part of the wrong size does not count. A recorded ETag that S3 lists stays, whatever else is
@@ -150,7 +145,7 @@ fn reconcile(upload: &Upload, recorded: &[Part], listed: &[ListedPart]) -> Recon
     for part in recorded {
         let listed = candidates.remove(&part.number).unwrap_or_default();
         match listed.iter().find(|candidate| candidate.etag == part.etag) {
-            None => reconciled.lost.push(part.number),
+            None => reconciled.lost.push(part.clone()),
             Some(same) if part.size != Some(same.size) || (part.checksum.is_none() && same.checksum.is_some()) => {
                 let checksum = part.checksum.clone().or(same.checksum.clone());
                 reconciled.found.push(Part { size: Some(same.size), checksum, ..part.clone() });
@@ -221,6 +216,7 @@ mod tests {
     /// What is found, as number and ETag, and what is lost.
     fn outcome(size: Option<i64>, recorded: &[Part], listed: &[ListedPart]) -> (Vec<(i32, String)>, Vec<i32>) {
         let Reconciled { found, lost } = reconcile(&upload(size), recorded, listed);
+        let lost = lost.into_iter().map(|part| part.number).collect();
         (found.into_iter().map(|part| (part.number, part.etag.as_str().to_owned())).collect(), lost)
     }
 

@@ -54,7 +54,7 @@ impl Coordinator {
                 boundary!("sweep-creation-taken-over");
                 self.adopt_or_begin(lease).await
             }
-            Status::Open if upload.expires_at <= upload.seen_at => {
+            Status::Open if !upload.is_alive() => {
                 boundary!("sweep-before-expiry");
                 match self.0.store.expire(&upload).await {
                     // It was kept alive, or moved, meanwhile.

@@ -14,7 +14,6 @@ use uuid::Uuid;
 use super::bounded::Bounded;
 use super::entity::upload::{ActiveModel, Column, Entity};
 use super::entity::{idempotency_key, usage};
-use super::row::Seen;
 use super::uploads::Lease;
 use super::{Error, Store, later, null};
 use crate::upload::{Algorithm, Checksum, Ending, Failure, Owner, Plan, State, Status, Upload, Visibility};
@@ -223,16 +222,13 @@ impl Store {
     pub async fn refuse_creation(&self, lease: Lease) -> Result<Upload, Error> {
         let transaction = self.begin().await?;
         let update = self.to_aborting(&lease.upload, Ending::Fail(Failure::CreateRefused));
-        let Some(model) = update.exec_with_returning(&transaction).await?.pop() else {
-            transaction.rollback().await?;
-            return Err(Error::Moved(Box::new(self.by_id(lease.upload.id).await?)));
-        };
+        let (transaction, refused) = self.decide_in(transaction, lease.upload.id, update).await?;
         idempotency_key::Entity::delete_many()
             .filter(idempotency_key::Column::UploadId.eq(lease.upload.id))
             .exec(&transaction)
             .await?;
         transaction.commit().await?;
-        Upload::try_from(Seen { seen_at: model.updated_at, model })
+        Ok(refused)
     }
 }
 

@@ -54,11 +54,12 @@ impl<Q: Send + 'static, A: Send + 'static> Groups<Q, A> {
         Arc::new(Groups { waiting: Mutex::new(Waiting { questions: VecDeque::new(), at_work: 0 }) })
     }
 
-    /// Asks, and waits for the answer. `work` answers a group, each question in its place; whichever question finds that
-    /// nobody is at work lends its own, for all that come meanwhile.
-    pub(super) async fn ask<W, F>(self: &Arc<Self>, question: Q, weight: usize, work: W) -> Outcome<A>
+    /// Asks, and waits for the answer. `work` answers a group with what `means` gives it, each question in its place;
+    /// whichever question finds that nobody is at work lends its own, for all that come meanwhile.
+    pub(super) async fn ask<M, W, F>(self: &Arc<Self>, question: Q, weight: usize, means: M, work: W) -> Outcome<A>
     where
-        W: Fn(Vec<Q>) -> F + Send + 'static,
+        M: Clone + Send + 'static,
+        W: Fn(M, Vec<Q>) -> F + Send + 'static,
         F: Future<Output = Vec<Outcome<A>>> + Send,
     {
         let (answer, answered) = oneshot::channel();
@@ -67,7 +68,7 @@ impl<Q: Send + 'static, A: Send + 'static> Groups<Q, A> {
             let worker = Worker(self.clone());
             tokio::spawn(async move {
                 while let Some((questions, answers)) = worker.0.next() {
-                    for (answer, outcome) in answers.into_iter().zip(work(questions).await) {
+                    for (answer, outcome) in answers.into_iter().zip(work(means.clone(), questions).await) {
                         // Nobody may want it any more.
                         let _ = answer.send(outcome);
                     }
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     /// Answers each number with itself and the size of its group.
-    async fn echo(numbers: Vec<u32>) -> Vec<Outcome<(u32, usize)>> {
+    async fn echo(_: (), numbers: Vec<u32>) -> Vec<Outcome<(u32, usize)>> {
         tokio::task::yield_now().await;
         let size = numbers.len();
         numbers.into_iter().map(|number| Ok((number, size))).collect()
@@ -140,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_asked_meanwhile_makes_up_the_next_group() {
         let groups = Groups::new();
-        let answers = join_all((0..2_500).map(|number| groups.ask(number, 1, echo))).await;
+        let answers = join_all((0..2_500).map(|number| groups.ask(number, 1, (), echo))).await;
         let sizes: Vec<usize> = answers
             .into_iter()
             .zip(0..)
@@ -157,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_heavy_goes_by_itself() {
         let groups = Groups::new();
-        let answers = join_all([1, 5 * HEAVIEST, 1, 1].map(|weight| groups.ask(7, weight, echo))).await;
+        let answers = join_all([1, 5 * HEAVIEST, 1, 1].map(|weight| groups.ask(7, weight, (), echo))).await;
         let sizes: Vec<usize> = answers.into_iter().map(|answer| answer.expect("an answer").1).collect();
         assert_eq!(sizes, [1, 1, 2, 2]);
     }
@@ -165,18 +166,18 @@ mod tests {
     #[tokio::test]
     async fn a_group_that_does_not_end_holds_up_nobody_for_long() {
         static AT_WORK: AtomicUsize = AtomicUsize::new(0);
-        async fn hanging(numbers: Vec<u32>) -> Vec<Outcome<(u32, usize)>> {
+        async fn hanging(_: (), numbers: Vec<u32>) -> Vec<Outcome<(u32, usize)>> {
             assert!(AT_WORK.fetch_add(1, Ordering::Relaxed) < MOST_AT_WORK);
             if numbers.contains(&0) {
                 std::future::pending::<()>().await;
             }
             AT_WORK.fetch_sub(1, Ordering::Relaxed);
-            echo(numbers).await
+            echo((), numbers).await
         }
         let groups = Groups::new();
         let ask = |number| {
             let groups = groups.clone();
-            tokio::spawn(async move { groups.ask(number, HEAVIEST, hanging).await })
+            tokio::spawn(async move { groups.ask(number, HEAVIEST, (), hanging).await })
         };
         let held = ask(0);
         tokio::task::yield_now().await;
@@ -192,12 +193,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_takes_its_own_group_and_no_other() {
-        async fn fragile(numbers: Vec<u32>) -> Vec<Outcome<(u32, usize)>> {
+        async fn fragile(_: (), numbers: Vec<u32>) -> Vec<Outcome<(u32, usize)>> {
             assert!(!numbers.contains(&13), "a fault of ours");
-            echo(numbers).await
+            echo((), numbers).await
         }
         let groups = Groups::new();
-        assert!(matches!(groups.ask(13, 1, fragile).await, Err(Error::Unavailable(_))));
-        assert_eq!(groups.ask(14, 1, fragile).await.expect("an answer"), (14, 1));
+        assert!(matches!(groups.ask(13, 1, (), fragile).await, Err(Error::Unavailable(_))));
+        assert_eq!(groups.ask(14, 1, (), fragile).await.expect("an answer"), (14, 1));
     }
 }

@@ -71,20 +71,12 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn good_key(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, Error> {
-        let store = self.clone();
-        let work = move |group| {
-            let store = store.clone();
-            async move { store.good_keys(group).await }
-        };
-        self.groups.keys.ask(hash, 1, work).await
+        self.groups.keys.ask(hash, 1, self.clone(), Store::good_keys).await
     }
 
-    async fn good_keys(&self, wanted: Vec<[u8; 32]>) -> Vec<Result<Option<ApiKey>, Error>> {
-        let mut hashes = wanted.clone();
-        hashes.sort_unstable();
-        hashes.dedup();
+    async fn good_keys(self, wanted: Vec<[u8; 32]>) -> Vec<Result<Option<ApiKey>, Error>> {
         let select = Entity::find()
-            .filter(self.is_a_hash_among(Column::KeyHash, &hashes))
+            .filter(self.is_a_hash_among(Column::KeyHash, &wanted))
             .filter(Column::RevokedAt.is_null())
             .filter(Column::ExpiresAt.is_null().or(Expr::col(Column::ExpiresAt).gt(self.now_expr())));
         let good = select.all(&self.read).await.map_err(Error::from);

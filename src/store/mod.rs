@@ -16,6 +16,7 @@ mod packed;
 mod parts;
 mod record;
 mod row;
+mod rows;
 mod sweep;
 mod uploads;
 
@@ -33,16 +34,15 @@ use uuid::Uuid;
 pub use creation::{Created, IdempotencyKey, NewUpload, Quota};
 pub use keys::{ApiKey, Holder};
 pub use parts::{Recorded, Tally};
-pub use record::Check;
 pub use sweep::{Counts, Known};
 pub use uploads::{Filter, Lease, MAX_TRANSFER};
 
 use bounded::Bounded;
 use group::Groups;
-use record::{Report, Taken};
+use record::Report;
 
 use crate::clock::Clock;
-use crate::upload::{Invalid, Upload, Whose};
+use crate::upload::{Upload, Whose};
 
 /// How long a statement may wait for a connection, or for SQLite's one writer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub struct Store {
 /// What is asked so often that it is answered in groups.
 #[derive(Debug)]
 struct Kinds {
-    reports: Arc<Groups<Report, Taken>>,
+    reports: Arc<Groups<Report, bool>>,
     uploads: Arc<Groups<(Whose, Uuid), Upload>>,
     keys: Arc<Groups<[u8; 32], Option<ApiKey>>>,
 }
@@ -83,9 +83,6 @@ pub enum Error {
     /// The owner would hold more bytes than it may.
     #[error("the owner would hold more bytes than it may")]
     TooManyBytes,
-    /// What is to be recorded does not fit the upload.
-    #[error("what is to be recorded does not fit the upload")]
-    Refused(#[source] Invalid),
     /// A row that contradicts itself; it is never acted upon.
     #[error("the row of upload {id} is inconsistent: {what}")]
     Inconsistent {

@@ -43,8 +43,7 @@ fn digest(text: &str) -> Option<[u8; 16]> {
 /// The parts after number `after`, at most `limit`.
 pub(super) fn unpack(packed: &[u8], upload: &Upload, after: i32, limit: u64) -> Result<Vec<Part>, Error> {
     let broken = || Error::Inconsistent { id: upload.id, what: "its packed parts cannot be read" };
-    let size = upload.status.object().map(|object| object.size);
-    let plan = Plan::stored(size, upload.plan.part_size());
+    let plan = upload.status.object().map_or(upload.plan, |object| upload.plan.of_size(object.size));
     let Some((&FORMAT, mut rest)) = packed.split_first() else { return Err(broken()) };
     let mut parts = Vec::new();
     for number in 1..=plan.part_count().unwrap_or_default() {

@@ -1,24 +1,21 @@
-//! Parts in the ledger: what clients report and what S3 lists. Written in groups, all or nothing.
+//! Parts in the ledger: what S3 lists, and what is known of them.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect, Statement, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, Statement,
 };
 use uuid::Uuid;
 
 use super::bounded::Bounded;
 use super::entity::part::{Column, Entity};
 use super::entity::upload;
-use super::list::json;
+use super::rows::Row;
 use super::{Error, Store, packed};
-use crate::upload::{Owner, Part, PartSet, State, Upload};
-
-/// Rows that go into one statement as values; SQLite binds at most 32,766.
-const MANY: usize = 500;
+use crate::upload::{Part, PartSet, Upload};
 
 /// The packed parts of a completed upload. Not a field of its row's type: they are read only where they are wanted.
 pub(super) const FINISHED_PARTS: &str = "finished_parts";
@@ -45,97 +42,34 @@ pub struct Recorded {
 
 impl Store {
     /// Takes in what S3 listed from `listed_from` on: records `found` where nothing is recorded by now, learns size and
-    /// checksum where the same part is recorded already, and forgets each of `lost` unless it was recorded again since.
+    /// checksum where the same part is recorded already, and forgets each of `lost` unless it, or another in its place, was
+    /// recorded since.
     ///
     /// # Errors
     /// [`Error::Moved`] unless the upload is open and not yet expired; then nothing changes.
     pub async fn take_listing(
         &self,
-        owner: &Owner,
-        id: Uuid,
+        upload: &Upload,
         listed_from: DateTime<Utc>,
         found: &[Part],
-        lost: &[i32],
+        lost: &[Part],
     ) -> Result<(), Error> {
         let transaction = self.begin().await?;
-        let upload = self.hold_open(&transaction, owner, id).await?;
+        let upload = self.hold_open(&transaction, upload.id).await?;
         if !lost.is_empty() {
             Entity::delete_many()
-                .filter(Column::UploadId.eq(id))
-                .filter(self.is_one_of(Column::PartNumber, lost))
+                .filter(Column::UploadId.eq(upload.id))
+                .filter(self.is_one_of(lost))
                 .filter(Column::RecordedAt.lt(listed_from.timestamp_millis()))
                 .exec(&transaction)
                 .await?;
         }
         let keep = "UPDATE SET size = excluded.size, checksum = COALESCE(parts.checksum, excluded.checksum)
             WHERE parts.etag = excluded.etag";
-        self.write_parts(&transaction, found.iter().map(|part| (&upload, part)).collect(), keep).await?;
+        let rows = |part| Row { upload_id: upload.id, recorded_at: upload.seen_at, part };
+        let rows: Vec<Row<'_>> = found.iter().map(rows).collect();
+        transaction.execute_raw(self.insert(&rows, keep)).await?;
         Ok(transaction.commit().await?)
-    }
-
-    /// Writes parts in the place of what was recorded for them before. Of the same part, what is known already stays: a
-    /// completion may be about to go by it.
-    pub(super) async fn replace_parts(
-        &self,
-        transaction: &Bounded<DatabaseTransaction>,
-        parts: Vec<(&Upload, &Part)>,
-    ) -> Result<(), Error> {
-        let replace = "UPDATE SET etag = excluded.etag, recorded_at = excluded.recorded_at,
-            size = CASE WHEN parts.etag = excluded.etag
-                THEN COALESCE(excluded.size, parts.size) ELSE excluded.size END,
-            checksum = CASE WHEN parts.etag = excluded.etag
-                THEN COALESCE(excluded.checksum, parts.checksum) ELSE excluded.checksum END";
-        self.write_parts(transaction, parts, replace).await
-    }
-
-    /// Any number of parts in few statements; `known` is what becomes of those that are recorded already.
-    async fn write_parts(
-        &self,
-        transaction: &Bounded<DatabaseTransaction>,
-        mut parts: Vec<(&Upload, &Part)>,
-        known: &str,
-    ) -> Result<(), Error> {
-        // In one order always: two that write the same parts in different orders would wait for each other for ever.
-        parts.sort_unstable_by_key(|(upload, part)| (upload.id, part.number));
-        const INSERT: &str = "INSERT INTO parts (upload_id, part_number, etag, size, checksum, recorded_at)";
-        let known = format!("ON CONFLICT (upload_id, part_number) DO {known}");
-        let (id, rows_of) = match self.backend() {
-            DbBackend::Sqlite => ("unhex(value ->> 0)", "json_each($1)"),
-            _ => ("CAST(value ->> 0 AS uuid)", "jsonb_array_elements(CAST($1 AS jsonb))"),
-        };
-        // SQLite reads values faster than JSON, which shows where there are many.
-        let many = if self.is_sqlite() { parts.len() / MANY * MANY } else { 0 };
-        let (many, few) = parts.split_at(many);
-        for rows in many.chunks_exact(MANY) {
-            let insert =
-                format!("{INSERT} VALUES (?, ?, ?, ?, ?, ?){} {known}", ", (?, ?, ?, ?, ?, ?)".repeat(MANY - 1));
-            let values = rows.iter().flat_map(|(upload, part)| -> [Value; 6] {
-                let (etag, checksum) = (part.etag.as_str().into(), part.checksum.as_deref().into());
-                let at = upload.seen_at.timestamp_millis().into();
-                [upload.id.into(), part.number.into(), etag, part.size.into(), checksum, at]
-            });
-            transaction.execute_raw(Statement::from_sql_and_values(self.backend(), insert, values)).await?;
-        }
-        if few.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = few
-            .iter()
-            .map(|(upload, part)| {
-                let (etag, checksum) = (part.etag.as_str(), part.checksum.as_deref());
-                (upload.id.simple(), part.number, etag, part.size, checksum, upload.seen_at.timestamp_millis())
-            })
-            .collect();
-        let insert = format!(
-            "{INSERT}
-            SELECT {id}, CAST(value ->> 1 AS integer), value ->> 2, CAST(value ->> 3 AS bigint), value ->> 4,
-                CAST(value ->> 5 AS bigint)
-            FROM {rows_of} WHERE true
-            {known}"
-        );
-        let statement = Statement::from_sql_and_values(self.backend(), insert, [json(&rows).into()]);
-        transaction.execute_raw(statement).await?;
-        Ok(())
     }
 
     /// The recorded parts after number `after`, ascending, at most `limit`. Of a completed upload no more is kept than was
@@ -219,18 +153,9 @@ impl Store {
         Ok(rows.into_iter().map(|(id, parts, bytes)| (id, Tally { parts, bytes })).collect())
     }
 
-    /// The open upload, held so that it cannot be completed or aborted while its parts are written.
-    async fn hold_open(
-        &self,
-        transaction: &Bounded<DatabaseTransaction>,
-        owner: &Owner,
-        id: Uuid,
-    ) -> Result<Upload, Error> {
-        let select = upload::Entity::find_by_id(id).filter(upload::Column::Owner.eq(owner.0.as_str())).lock_shared();
-        let upload = self.seen(transaction, select).await?;
-        if upload.status.state() != State::Open || upload.expires_at <= upload.seen_at {
-            return Err(Error::Moved(Box::new(upload)));
-        }
-        Ok(upload)
+    /// The open upload, held so that it cannot be completed or aborted until the transaction ends.
+    async fn hold_open(&self, transaction: &Bounded<DatabaseTransaction>, id: Uuid) -> Result<Upload, Error> {
+        let upload = self.seen(transaction, upload::Entity::find_by_id(id).lock_shared()).await?;
+        if upload.is_alive() { Ok(upload) } else { Err(Error::Moved(Box::new(upload))) }
     }
 }

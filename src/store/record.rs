@@ -1,132 +1,84 @@
-//! Recording what is reported, in groups: all reports of a group are written in one transaction.
+//! Recording what is reported, in groups: all reports of a group are written by one statement.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::sync::Arc;
 
-use sea_orm::{EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::entity::upload::{Column, Entity};
+use super::rows::Row;
 use super::{Error, Store};
-use crate::upload::{Invalid, Part, State, Upload, Whose};
-
-/// Reads a report against the upload it is of, as that is when it is written.
-pub type Check = Box<dyn Fn(&Upload) -> Result<Vec<Part>, Invalid> + Send + Sync>;
-
-/// The upload, and its parts as they are recorded.
-pub(super) type Taken = (Upload, Vec<Part>);
+use crate::upload::{Part, Upload};
 
 /// Parts to record.
+#[derive(Debug)]
 pub(super) struct Report {
-    whose: Whose,
-    id: Uuid,
-    check: Check,
-}
-
-impl fmt::Debug for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Report").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Report {
-    /// What it says of the upload of its id.
-    fn read(&self, found: Option<&Result<Upload, Error>>) -> Result<Taken, Error> {
-        match found {
-            Some(Ok(upload)) if !self.whose.includes(&upload.owner) => Err(Error::NotFound),
-            Some(Ok(upload)) if upload.status.state() != State::Open || upload.expires_at <= upload.seen_at => {
-                Err(Error::Moved(Box::new(upload.clone())))
-            }
-            Some(Ok(upload)) => Ok((upload.clone(), (self.check)(upload).map_err(Error::Refused)?)),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(Error::NotFound),
-        }
-    }
+    upload_id: Uuid,
+    recorded_at: DateTime<Utc>,
+    parts: Arc<[Part]>,
 }
 
 impl Store {
-    /// Records the parts that `check` reads from a report, in the place of what was recorded for them before; `weight` is
-    /// about how many they are. Durable, all of them, when it returns: the upload, and the parts as they are recorded.
+    /// Records parts that fit the upload, in the place of what was recorded for them before, as of when the upload was seen.
+    /// Durable, all of them, when it returns.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Moved`] unless the upload is open and not yet expired, [`Error::Refused`] as `check`
-    /// says; then nothing of this report is recorded, whatever becomes of others in its group.
-    pub async fn record(
-        &self,
-        whose: &Whose,
-        id: Uuid,
-        weight: usize,
-        check: Check,
-    ) -> Result<(Upload, Vec<Part>), Error> {
-        let (store, whose) = (self.clone(), whose.clone());
-        let work = move |group| {
-            let store = store.clone();
-            async move { store.write(group).await }
-        };
-        self.groups.reports.ask(Report { whose, id, check }, weight, work).await
+    /// [`Error::Moved`] unless it is open still, and not yet expired; then nothing of this report is recorded, whatever
+    /// becomes of others in its group.
+    pub async fn record(&self, upload: &Upload, parts: Arc<[Part]>) -> Result<(), Error> {
+        let weight = parts.len();
+        let report = Report { upload_id: upload.id, recorded_at: upload.seen_at, parts };
+        if self.groups.reports.ask(report, weight, self.clone(), Store::write).await? {
+            return Ok(());
+        }
+        Err(Error::Moved(Box::new(self.by_id(upload.id).await?)))
     }
 
-    /// Writes a group, in as few transactions as it can. What becomes of each report.
-    async fn write(&self, group: Vec<Report>) -> Vec<Result<Taken, Error>> {
-        let mut outcomes: Vec<Option<Result<Taken, Error>>> = group.iter().map(|_| None).collect();
+    /// Writes a group, in as few statements as it can. Whether each report was written, all of it.
+    async fn write(self, group: Vec<Report>) -> Vec<Result<bool, Error>> {
+        let mut outcomes: Vec<_> = group.iter().map(|_| None).collect();
         let mut waiting: Vec<usize> = (0..group.len()).collect();
         while !waiting.is_empty() {
-            let reports: Vec<&Report> = waiting.iter().map(|index| &group[*index]).collect();
-            let written = match self.try_write(&reports).await {
-                // The database refuses what one of them holds: the others are not to suffer for it.
-                Err(Error::Database(_)) if reports.len() > 1 => {
-                    let mut written = Vec::with_capacity(reports.len());
-                    for report in reports {
-                        let alone = self.try_write(&[report]).await;
-                        written.extend(alone.unwrap_or_else(|error| vec![Some(Err(error))]));
-                    }
-                    written
-                }
-                Err(error) => reports.iter().map(|_| Some(Err(error.clone()))).collect(),
-                Ok(written) => written,
+            // One statement cannot write a part twice. The later report is to replace the earlier one, and waits for it.
+            let mut taken = HashSet::new();
+            let is_first = |index: &usize| {
+                let Report { upload_id, parts, .. } = &group[*index];
+                let is_first = !parts.iter().any(|part| taken.contains(&(*upload_id, part.number)));
+                taken.extend(parts.iter().map(|part| (*upload_id, part.number)));
+                is_first
             };
-            for (index, outcome) in waiting.iter().zip(written) {
-                outcomes[*index] = outcome;
+            let (now, later): (Vec<usize>, Vec<usize>) = waiting.into_iter().partition(is_first);
+            let reports: Vec<&Report> = now.iter().map(|index| &group[*index]).collect();
+            match self.try_write(&reports).await {
+                // Some of their uploads take no parts any more, or the database refuses what one of them holds. Which, shows
+                // when each is written by itself; to write the others again changes nothing.
+                Ok(false) | Err(Error::Database(_)) if reports.len() > 1 => {
+                    for index in now {
+                        outcomes[index] = Some(self.try_write(&[&group[index]]).await);
+                    }
+                }
+                outcome => now.into_iter().for_each(|index| outcomes[index] = Some(outcome.clone())),
             }
-            waiting.retain(|index| outcomes[*index].is_none());
+            waiting = later;
         }
         outcomes.into_iter().flatten().collect()
     }
 
-    /// Writes a group in one transaction. What becomes of each report; `None` if it is to be written
-    /// after this group.
-    async fn try_write(&self, group: &[&Report]) -> Result<Vec<Option<Result<Taken, Error>>>, Error> {
-        let transaction = self.begin().await?;
-        let mut ids: Vec<Uuid> = group.iter().map(|report| report.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        // Held so that none of them can be completed or aborted while its parts are written; in one order always, for two
-        // that hold the same in different orders would wait for each other for ever.
-        let select = Entity::find().filter(self.is_among(Column::Id, &ids)).order_by_asc(Column::Id).lock_shared();
-        let found = self.all_by_id(&transaction, select).await?;
-        let mut taken = HashSet::new();
-        let outcomes: Vec<_> = group
-            .iter()
-            .map(|report| {
-                let read = report.read(found.get(&report.id));
-                if let (Ok((_, parts)), 2..) = (&read, group.len()) {
-                    // One statement cannot write a part twice. The later report is to replace the earlier one.
-                    if parts.iter().any(|part| taken.contains(&(report.id, part.number))) {
-                        return None;
-                    }
-                    taken.extend(parts.iter().map(|part| (report.id, part.number)));
-                }
-                Some(read)
-            })
-            .collect();
-        let read = outcomes.iter().flatten().flatten();
-        let parts: Vec<_> = read.flat_map(|(upload, parts)| parts.iter().map(move |part| (upload, part))).collect();
-        if parts.is_empty() {
-            transaction.rollback().await?;
-        } else {
-            self.replace_parts(&transaction, parts).await?;
-            transaction.commit().await?;
+    /// Writes what can be written of these reports, by one statement. Whether that was all.
+    async fn try_write(&self, reports: &[&Report]) -> Result<bool, Error> {
+        let mut rows = Vec::new();
+        for Report { upload_id, recorded_at, parts } in reports {
+            let row = |part| Row { upload_id: *upload_id, recorded_at: *recorded_at, part };
+            rows.extend(parts.iter().map(row));
         }
-        Ok(outcomes)
+        // Of the same part, what is known already stays: a completion may be about to go by it.
+        let replace = "UPDATE SET etag = excluded.etag, recorded_at = excluded.recorded_at,
+            size = CASE WHEN parts.etag = excluded.etag
+                THEN COALESCE(excluded.size, parts.size) ELSE excluded.size END,
+            checksum = CASE WHEN parts.etag = excluded.etag
+                THEN COALESCE(excluded.checksum, parts.checksum) ELSE excluded.checksum END";
+        let written = self.write.execute_raw(self.insert(&rows, replace)).await?;
+        Ok(written.rows_affected() == rows.len() as u64)
     }
 }

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany,
+};
 use uuid::Uuid;
 
+use super::bounded::Bounded;
 use super::entity::part;
 use super::entity::upload::{Column, Entity};
 use super::parts::FINISHED_PARTS;
 use super::row::Seen;
 use super::{Error, Quota, Store, later, null, packed, sooner};
-use crate::upload::{
-    AbortReason, Ending, Failure, LastProblem, Object, Owner, Plan, State, Status, Target, Upload, Whose,
-};
+use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload, Whose};
 
 /// S3 judges a URL when a request begins: a transfer begun in time may land this long after its URL ended, and a creation
 /// that got no answer this long after it was sent.
@@ -69,18 +70,11 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], the same for another's as for none.
     pub async fn find(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
-        let store = self.clone();
-        let work = move |group| {
-            let store = store.clone();
-            async move { store.find_each(group).await }
-        };
-        self.groups.uploads.ask((whose.clone(), id), 1, work).await
+        self.groups.uploads.ask((whose.clone(), id), 1, self.clone(), Store::find_each).await
     }
 
-    async fn find_each(&self, wanted: Vec<(Whose, Uuid)>) -> Vec<Result<Upload, Error>> {
-        let mut ids: Vec<Uuid> = wanted.iter().map(|(_, id)| *id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+    async fn find_each(self, wanted: Vec<(Whose, Uuid)>) -> Vec<Result<Upload, Error>> {
+        let ids: Vec<Uuid> = wanted.iter().map(|(_, id)| *id).collect();
         let found = self.all_by_id(&self.read, Entity::find().filter(self.is_among(Column::Id, &ids))).await;
         let found_for = |(whose, id): (Whose, Uuid)| match found.as_ref().map(|found| found.get(&id)) {
             Ok(Some(Ok(upload))) if whose.includes(&upload.owner) => Ok(upload.clone()),
@@ -150,15 +144,10 @@ impl Store {
         };
         let update = update.col_expr(Column::Reserved, later(Expr::col(Column::Reserved), Expr::value(bytes)));
         let transaction = self.begin().await?;
-        let touched = update.exec_with_returning(&transaction).await?.pop();
-        if touched.is_some() {
-            self.check_quota(&transaction, owner, quota).await?;
-        }
+        let (transaction, touched) = self.decide_in(transaction, id, update).await?;
+        self.check_quota(&transaction, owner, quota).await?;
         transaction.commit().await?;
-        match touched {
-            Some(model) => Upload::try_from(Seen { seen_at: model.updated_at, model }),
-            None => Err(Error::Moved(Box::new(self.by_id(id).await?))),
-        }
+        Ok(touched)
     }
 
     /// Whether S3 may be asked about this upload: at most once in `pause`, over all replicas.
@@ -300,7 +289,7 @@ impl Store {
             .filter(part::Column::UploadId.eq(seen.id))
             .order_by_asc(part::Column::PartNumber);
         let parts = parts.into_tuple().all(&transaction).await?;
-        let packed = packed::pack(&parts, Plan::stored(Some(object.size), seen.plan.part_size()));
+        let packed = packed::pack(&parts, seen.plan.of_size(object.size));
         let is_packed = packed.is_some();
         let update = self
             .enter(seen, State::Completed)
@@ -317,15 +306,12 @@ impl Store {
             .col_expr(Column::ObjectVerified, Expr::value(object.verified))
             .col_expr(Column::CompletedAt, Expr::value(object.completed_at.timestamp_millis()))
             .col_expr(FINISHED_PARTS, Expr::value(packed));
-        let Some(model) = update.exec_with_returning(&transaction).await?.pop() else {
-            transaction.rollback().await?;
-            return Err(Error::Moved(Box::new(self.by_id(seen.id).await?)));
-        };
+        let (transaction, completed) = self.decide_in(transaction, seen.id, update).await?;
         if is_packed {
             part::Entity::delete_many().filter(part::Column::UploadId.eq(seen.id)).exec(&transaction).await?;
         }
         transaction.commit().await?;
-        Upload::try_from(Seen { seen_at: model.updated_at, model })
+        Ok(completed)
     }
 
     /// creating, open or completing → aborting: from here on nothing is signed, recorded or completed.
@@ -450,6 +436,20 @@ impl Store {
             Some(model) => Upload::try_from(Seen { seen_at: model.updated_at, model }),
             None => Err(Error::Moved(Box::new(self.by_id(id).await?))),
         }
+    }
+
+    /// The same within a transaction, which goes on only if the statement did what it was for.
+    pub(super) async fn decide_in(
+        &self,
+        transaction: Bounded<DatabaseTransaction>,
+        id: Uuid,
+        update: UpdateMany<Entity>,
+    ) -> Result<(Bounded<DatabaseTransaction>, Upload), Error> {
+        if let Some(model) = update.exec_with_returning(&transaction).await?.pop() {
+            return Ok((transaction, Upload::try_from(Seen { seen_at: model.updated_at, model })?));
+        }
+        transaction.rollback().await?;
+        Err(Error::Moved(Box::new(self.by_id(id).await?)))
     }
 
     /// The same for a client: another owner's upload is not even told to be elsewhere.

@@ -122,6 +122,13 @@ pub struct Upload {
     pub seen_at: DateTime<Utc>,
 }
 
+impl Upload {
+    /// Whether it takes parts: when it was read it was open, and not past its end.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.status, Status::Open) && self.expires_at > self.seen_at
+    }
+}
+
 /// Where an upload stands; every variant carries exactly what is true in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {

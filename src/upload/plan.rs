@@ -68,6 +68,11 @@ impl Plan {
         Plan { size, part_size }
     }
 
+    /// The same cut of a file that turned out to have `size` bytes.
+    pub const fn of_size(&self, size: i64) -> Plan {
+        Plan { size: Some(size), ..*self }
+    }
+
     /// Bytes of the file, if known.
     pub const fn size(&self) -> Option<i64> {
         self.size

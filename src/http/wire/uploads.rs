@@ -155,25 +155,25 @@ impl From<Snapshot> for WireUpload {
             Status::Failed(why) => failure = Some(why.name()),
             _ => {}
         }
-        let size = match &upload.status {
-            Status::Completed(stored) => Some(stored.size),
-            _ => upload.plan.size(),
+        let plan = match &upload.status {
+            Status::Completed(stored) => upload.plan.of_size(stored.size),
+            _ => upload.plan,
         };
         WireUpload {
             id: upload.id,
             state: upload.status.state().name().to_owned(),
-            part_size: upload.plan.part_size(),
-            part_count: upload::Plan::stored(size, upload.plan.part_size()).part_count(),
+            part_size: plan.part_size(),
+            part_count: plan.part_count(),
             owner: upload.owner.0,
             preset: upload.preset,
             filename: upload.filename,
             content_type: upload.content_type,
-            size,
+            size: plan.size(),
             metadata: upload.metadata.into_iter().collect(),
             part_checksum: upload.part_checksum.map(|algorithm| algorithm.name().to_owned()),
             auto_complete: upload.auto_complete,
             recorded_parts: tally.parts,
-            recorded_bytes: size.map_or(tally.bytes, |size| tally.bytes.min(size)),
+            recorded_bytes: plan.size().map_or(tally.bytes, |size| tally.bytes.min(size)),
             missing_parts: missing.map(|missing| missing.to_string()),
             checksum: upload.checksum.map(|checksum| WireChecksum {
                 algorithm: checksum.algorithm.name().to_owned(),
