@@ -28,9 +28,20 @@ pub async fn open(url: &str) -> Result<Store> {
 /// # Errors
 /// When the ledger refuses.
 pub async fn record(store: &Store, owner: &Owner, id: Uuid, parts: &[Part]) -> Result<()> {
-    let (whose, read) = (Whose::Of(owner.clone()), parts.to_vec());
-    store.record(&whose, id, parts.len(), Box::new(move |_| Ok(read.clone()))).await?;
+    let upload = store.find(&Whose::Of(owner.clone()), id).await?;
+    store.record(&upload, parts.into()).await?;
     Ok(())
+}
+
+/// Forgets all recorded parts of this table, so that what is recorded next is new to it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn empty(url: &str, table: &str) -> Result<()> {
+    let db = connect(url).await?;
+    let all = if url.starts_with("sqlite:") { "DELETE FROM" } else { "TRUNCATE" };
+    db.execute_unprepared(&format!("{all} {table}")).await?;
+    Ok(db.close().await?)
 }
 
 /// A part as a client reports it.
@@ -83,7 +94,7 @@ const POSTGRES: Dialect = Dialect {
 };
 
 /// Fills an empty ledger with uploads of many owners, made over the last year: completed ones of [`PARTS`] parts each, or open ones
-/// of 1,000 planned parts and none recorded. The triggers that keep what each owner has are put aside meanwhile, and that is
+/// of 10,000 planned parts and none recorded. The triggers that keep what each owner has are put aside meanwhile, and that is
 /// summed up by one statement in the end.
 ///
 /// # Errors
@@ -126,7 +137,7 @@ fn uploads(dialect: &Dialect, is_sqlite: bool, count: u64, owners: u64, complete
     let numbers = dialect.numbers.replace("{count}", &count.to_string());
     let number = if is_sqlite { "n" } else { "n(i)" };
     let id = dialect.id.replace("{created}", &created);
-    let parts = if completed { PARTS } else { 1_000 };
+    let parts = if completed { PARTS } else { 10_000 };
     let size = parts * PART_SIZE;
     let (state, target, etag, ended) = if completed {
         ("completed", size.to_string(), format!("'\"' || {} || '-{PARTS}\"'", dialect.digits), created.clone())

@@ -15,6 +15,7 @@ pub mod measure;
 pub mod null_s3;
 pub mod plain;
 pub mod postgres;
+pub mod raw;
 pub mod report;
 pub mod rivals;
 pub mod sections;

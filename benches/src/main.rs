@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use benches::bench::Bench;
-use benches::{Result, machine, null_s3, plain, postgres, report, sections};
+use benches::{Result, machine, null_s3, plain, postgres, raw, report, sections};
 
 /// The service's own, for what of it is measured in this process.
 #[global_allocator]
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
 async fn run(arguments: &[String]) -> Result<()> {
     match arguments {
         [role] if role == "null-s3" => return null_s3::serve().await,
+        [role, kind, url, batches, parts] if role == "raw-batches" => {
+            return raw::record(kind, url, batches, parts).await;
+        }
         [role, url] if role == "plain-route" => return plain::serve(url).await,
         _ => {}
     }

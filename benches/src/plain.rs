@@ -13,6 +13,9 @@ use sea_orm::{ActiveValue::Set, ConnectOptions, Database, DatabaseConnection};
 
 use crate::{Result, service};
 
+/// The table of [`Entity`].
+pub const TABLE: &str = "plain_parts";
+
 /// The row of one recorded part.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "plain_parts")]
@@ -54,7 +57,7 @@ pub async fn connect(url: &str) -> Result<DatabaseConnection> {
         sqlite.pragma("journal_mode", "WAL").pragma("synchronous", "FULL")
     });
     let db = Database::connect(options).await?;
-    db.execute_unprepared(&table("plain_parts", is_sqlite)).await?;
+    db.execute_unprepared(&table(TABLE, is_sqlite)).await?;
     Ok(db)
 }
 

@@ -15,11 +15,12 @@ use crate::child::{self, Listening};
 use crate::load::{self, Call, Done, Until};
 use crate::measure::{Cpu, Series};
 use crate::report::{Goal, Line, Section, Table, figures, micros};
-use crate::service::{Callers, record_one};
+use crate::service::{Callers, Service, record_one};
 use crate::{Result, ledger, plain};
 
 const UPLOADS: usize = 64;
-const PARTS: usize = 1_000;
+/// Of each: more in all than can be recorded in one run, so that none is recorded twice.
+const PARTS: usize = 10_000;
 /// How many wait for their answers at once; and how many of them the plain way is given at its best.
 const MANY: usize = 256;
 const FEW: usize = 16;
@@ -28,7 +29,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
     let mut section = Section {
         title: "Record one part for each request",
         about: format!(
-            "Durable before the answer, over {UPLOADS} uploads of {PARTS} parts, {MANY} in flight and {FEW}: first at the ledger, then \
+            "Durable before the answer, over {UPLOADS} uploads of {PARTS} parts, none of them recorded before, {MANY} in flight and {FEW}: first at the ledger, then \
              through HTTP (`recordPart`). Beside it the plain way: sea-orm, one upsert for each part, each its own transaction, in a \
              table of the same shape on the same disk, with one connection on SQLite (WAL, synchronous FULL) and sixteen on PostgreSQL \
              (fsync on); through HTTP that statement alone behind a route of poem, which checks nothing."
@@ -60,9 +61,12 @@ async fn at_the_ledger(bench: &Bench, kind: Kind, time: Until) -> Result<Vec<Lin
     let db = plain::connect(&plain_url).await?;
     let (mut many, mut few, mut rival) = (Series::default(), Series::default(), Series::default());
     for _ in 0..bench.pick(7, 2) {
+        for (series, in_flight) in [(&mut many, MANY), (&mut few, FEW)] {
+            ledger::empty(&url, "parts").await?;
+            series.push(ours(&store, &ids, in_flight, time).await?.rate());
+        }
+        ledger::empty(&plain_url, plain::TABLE).await?;
         rival.push(plainly(&db, &ids, FEW, time).await?.rate());
-        many.push(ours(&store, &ids, MANY, time).await?.rate());
-        few.push(ours(&store, &ids, FEW, time).await?.rate());
     }
     db.close().await?;
     store.close().await;
@@ -111,10 +115,11 @@ fn nth(ids: &[Uuid], index: usize) -> (Uuid, i32) {
 
 /// The rows of ours and of the plain route, with many and with few in flight.
 async fn through_http(bench: &Bench, kind: Kind, time: Until) -> Result<(Vec<Vec<String>>, Line)> {
-    let service = bench.service(kind, Callers::Unasked).await?;
+    let (url, plain_url) = (bench.database(kind).await?, bench.database(kind).await?);
+    let service = Service::start(bench, &url, Callers::Unasked).await?;
     let uploads = service.begin_uploads(UPLOADS, PARTS as i64, 8 << 20).await?;
     let mut command = child::command(std::env::current_exe()?);
-    command.args(["plain-route", &bench.database(kind).await?]);
+    command.args(["plain-route", &plain_url]);
     let route = Listening::start(command).await?;
     let call =
         |uploads: Vec<String>| move |index: usize| record_one(&uploads[index % UPLOADS], index / UPLOADS % PARTS + 1);
@@ -130,9 +135,11 @@ async fn through_http(bench: &Bench, kind: Kind, time: Until) -> Result<(Vec<Vec
         // Rate, CPU of the server, CPU of PostgreSQL.
         let (mut own, mut rival) = <([Series; 3], [Series; 3])>::default();
         for _ in 0..bench.pick(5, 2) {
+            ledger::empty(&plain_url, plain::TABLE).await?;
             let cpu = (Cpu::of(&[route.id])?, bench.postgres.cpu()?);
             let done = load::calls(route_address, None, in_flight, time, plain_call(uploads.clone())).await?;
             push(&mut rival, &done, Cpu::of(&[route.id])?.since(&cpu.0), bench.postgres.cpu()?.since(&cpu.1));
+            ledger::empty(&url, "parts").await?;
             let cpu = (service.cpu()?, bench.postgres.cpu()?);
             let done = load::calls(service.address, None, in_flight, time, call(uploads.clone())).await?;
             push(&mut own, &done, service.cpu()?.since(&cpu.0), bench.postgres.cpu()?.since(&cpu.1));
