@@ -2,8 +2,6 @@
 //! array for each column. SQLite has no arrays, takes its time over JSON, and to hand it each value by itself costs more than to
 //! write it; it gets one BLOB of records of equal length, which it cuts by position.
 
-use std::io::Write as _;
-
 use chrono::{DateTime, Utc};
 use sea_orm::{DbBackend, Statement, Value};
 use uuid::Uuid;
@@ -83,11 +81,11 @@ fn on_sqlite(is_alive: &str) -> (String, &'static str) {
         "WITH RECURSIVE record(at) AS (SELECT 1 WHERE ?3 > 0 UNION ALL SELECT at + ?2 FROM record WHERE at + ?2 <= ?3),
             new AS (SELECT
                 substr(?1, at, 16) AS upload_id,
-                CAST(substr(?1, at + 16, 5) AS INTEGER) AS part_number,
-                CAST(substr(?1, at + 21, 19) AS INTEGER) AS size,
-                CAST(substr(?1, at + 40, 19) AS INTEGER) AS recorded_at,
-                rtrim(CAST(substr(?1, at + 59, ?4) AS TEXT)) AS checksum,
-                rtrim(CAST(substr(?1, at + 59 + ?4, ?2 - 59 - ?4) AS TEXT)) AS etag
+                CAST(substr(?1, at + 16, 20) AS INTEGER) AS part_number,
+                CAST(substr(?1, at + 36, 20) AS INTEGER) AS size,
+                CAST(substr(?1, at + 56, 20) AS INTEGER) AS recorded_at,
+                rtrim(CAST(substr(?1, at + 76, ?4) AS TEXT)) AS checksum,
+                rtrim(CAST(substr(?1, at + 76 + ?4, ?2 - 76 - ?4) AS TEXT)) AS etag
             FROM record
             WHERE EXISTS (SELECT 1 FROM uploads WHERE id = substr(?1, at, 16) AND {is_alive}))"
     );
@@ -96,20 +94,26 @@ fn on_sqlite(is_alive: &str) -> (String, &'static str) {
     (before, source)
 }
 
-/// One record for each row: the id in 16 bytes, in digits the number (5), the size (19) and the moment (19), then checksum and
-/// ETag, as long as the longest and filled up with spaces, which neither has. What is not known is 0 or empty.
+/// One record for each row: the id in 16 bytes; number, size and moment in 20 digits each; checksum and ETag, as long as the
+/// longest. All are filled up with spaces, which none has. What is not known is 0 or empty.
 fn records(rows: &[Row<'_>]) -> Vec<Value> {
-    let checksum_of = |part: &Part| part.checksum.as_deref().unwrap_or_default().to_owned();
-    let checksum_length = rows.iter().map(|row| row.part.checksum.as_ref().map_or(0, String::len)).max().unwrap_or(0);
+    let checksum_of = |row: &Row<'_>| row.part.checksum.as_ref().map_or(0, String::len);
+    let checksum_length = rows.iter().map(checksum_of).max().unwrap_or(0);
     let etag_length = rows.iter().map(|row| row.part.etag.as_str().len()).max().unwrap_or(0);
-    let length = 59 + checksum_length + etag_length;
+    let length = 76 + checksum_length + etag_length;
     let mut records = Vec::with_capacity(rows.len() * length);
     for Row { upload_id, part, recorded_at } in rows {
         records.extend_from_slice(upload_id.as_bytes());
-        let (number, size, at) = (part.number, part.size.unwrap_or_default(), recorded_at.timestamp_millis());
-        let (checksum, etag) = (checksum_of(part), part.etag.as_str());
-        // Memory takes all.
-        let _ = write!(records, "{number:5}{size:19}{at:19}{checksum:checksum_length$}{etag:etag_length$}");
+        let mut fill = |text: &str, length: usize| {
+            records.extend_from_slice(text.as_bytes());
+            records.resize(records.len() + length - text.len(), b' ');
+        };
+        let mut digits = itoa::Buffer::new();
+        fill(digits.format(part.number), 20);
+        fill(digits.format(part.size.unwrap_or_default()), 20);
+        fill(digits.format(recorded_at.timestamp_millis()), 20);
+        fill(part.checksum.as_deref().unwrap_or_default(), checksum_length);
+        fill(part.etag.as_str(), etag_length);
     }
     let lengths = [length, records.len(), checksum_length].map(|length| Value::from(length as i64));
     [Value::from(records)].into_iter().chain(lengths).collect()
