@@ -267,7 +267,7 @@ impl App {
 /// # Errors
 /// [`StartError::Database`] when it does not answer.
 pub async fn open_store(settings: &Settings, clock: Clock) -> Result<Store, StartError> {
-    Ok(Store::connect(&settings.database_url(), clock).await?)
+    Ok(Store::connect(&settings.database_url(), settings.database_connections, clock).await?)
 }
 
 /// The same for a verb that runs beside the service or without it, and brings nothing up to date.

@@ -10,6 +10,8 @@ use crate::{Result, service};
 
 /// Parts of each upload that [`fill`] completes.
 pub const PARTS: i64 = 20;
+/// As the service has them by default.
+const CONNECTIONS: u32 = 16;
 /// Bytes of each of them.
 const PART_SIZE: i64 = 8 << 20;
 
@@ -18,7 +20,7 @@ const PART_SIZE: i64 = 8 << 20;
 /// # Errors
 /// When the database does not answer.
 pub async fn open(url: &str) -> Result<Store> {
-    let store = Store::connect(url, Clock::default()).await?;
+    let store = Store::connect(url, CONNECTIONS, Clock::default()).await?;
     store.migrate().await?;
     Ok(store)
 }

@@ -54,6 +54,9 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// `sqlite://…` or `postgres://…`; may hold a password. Default: `partita.sqlite` in `data_dir`.
     pub database_url: Option<SecretString>,
+    /// Connections to PostgreSQL that each replica opens at most; 2 to 1,000. Danger: all replicas together need them of the
+    /// server, which refuses more than its `max_connections`. SQLite has one that writes and four that read.
+    pub database_connections: u32,
     /// The bucket. Default: the embedded S3.
     pub s3: S3,
     /// The S3 inside the process, used when no bucket is set. For a first run and for tests: one folder, one disk.
@@ -100,6 +103,7 @@ impl Default for Settings {
             preset: BTreeMap::new(),
             data_dir: PathBuf::from("./partita-data"),
             database_url: None,
+            database_connections: 16,
             s3: S3::default(),
             embedded_s3: EmbeddedS3::default(),
             web_demo: None,
@@ -117,7 +121,7 @@ impl Default for Settings {
 }
 
 /// Every setting that the environment may give: its name, and whether it is a list (separated by commas).
-const NAMES: [(&str, bool); 42] = [
+const NAMES: [(&str, bool); 43] = [
     ("listen", false),
     ("insecure_no_auth", false),
     ("auth.jwt.algorithm", false),
@@ -134,6 +138,7 @@ const NAMES: [(&str, bool); 42] = [
     ("metrics_listen", false),
     ("data_dir", false),
     ("database_url", false),
+    ("database_connections", false),
     ("s3.bucket", false),
     ("s3.region", false),
     ("s3.endpoint", false),
@@ -250,6 +255,9 @@ impl Settings {
         }
         if self.upload_max_ttl < self.upload_idle_ttl || self.upload_max_ttl > Duration::from_secs(365 * 24 * 3600) {
             return invalid("upload_max_ttl", "at least upload_idle_ttl, at most 365 days");
+        }
+        if !(2..=1_000).contains(&self.database_connections) {
+            return invalid("database_connections", "2 to 1,000");
         }
         if self.sweep_interval < Duration::from_secs(1) || self.sweep_interval > Duration::from_secs(24 * 3600) {
             return invalid("sweep_interval", "1 second to 1 day");
@@ -399,7 +407,7 @@ mod tests {
             "auth.jwt.algorithm" => "HS256",
             "auth.jwt.secret" => "0123456789abcdef0123456789abcdef",
             "auth.jwt.leeway" => "1m",
-            name if name.starts_with("limits.") => "7",
+            name if name.starts_with("limits.") || name == "database_connections" => "7",
             "metrics_listen" => "127.0.0.1:2",
             _ => "abc",
         };
@@ -488,6 +496,8 @@ mod tests {
             "part_url_ttl = 900",
             "upload_max_ttl = '1h'",
             "sweep_interval = '0s'",
+            "database_connections = 1",
+            "database_connections = 1001",
             "sweep_interval = '2d'",
             "allowed_origins = ['*']",
             "allowed_origins = ['null']",

@@ -141,11 +141,12 @@ fn is_transient(error: &DbErr) -> bool {
 }
 
 impl Store {
-    /// Connects to `sqlite://…` or `postgres://…`. SQLite files are created when they are not there.
+    /// Connects to `sqlite://…`, a file that is created when it is not there, or to `postgres://…` with up to so many
+    /// connections.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database does not answer within a few seconds.
-    pub async fn connect(url: &str, clock: Clock) -> Result<Store, Error> {
+    pub async fn connect(url: &str, connections: u32, clock: Clock) -> Result<Store, Error> {
         let options = |connections: u32| {
             let mut options = ConnectOptions::new(url);
             options
@@ -160,7 +161,7 @@ impl Store {
         let groups = Kinds { reports: Groups::new(), uploads: Groups::new(), keys: Groups::new() };
         let groups = Arc::new(groups);
         if !url.starts_with("sqlite:") {
-            let pool = Bounded(Database::connect(options(16)).await?);
+            let pool = Bounded(Database::connect(options(connections)).await?);
             return Ok(Store { write: pool.clone(), read: pool, clock, groups });
         }
         let sqlite = |connections: u32| {
