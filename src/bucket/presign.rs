@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hex_simd::{AsciiCase, Out};
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 use sha2::{Digest, Sha256};
@@ -152,34 +153,15 @@ impl Series {
         let hash = self.hash.clone().chain_update(&url.as_bytes()[begin..]);
         url.truncate(end);
         let mut mac = self.mac.clone();
-        mac.update(hexadecimal(&hash.finalize().into(), &mut [0; 64]).as_bytes());
+        mac.update(hex_simd::encode(&hash.finalize(), Out::from_slice(&mut [0; 64]), AsciiCase::Lower));
         url.push_str("&X-Amz-Signature=");
-        url.push_str(hexadecimal(&mac.finalize().into_bytes().into(), &mut [0; 64]));
+        hex_simd::encode_append(mac.finalize().into_bytes(), url, AsciiCase::Lower);
     }
 }
 
 /// A name or a value, as the query has it.
 pub(super) fn encoded(text: &str) -> PercentEncode<'_> {
     percent_encode(text.as_bytes(), QUERY)
-}
-
-/// The two digits of each byte.
-const PAIRS: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
-
-fn hexadecimal<'a>(bytes: &[u8; 32], text: &'a mut [u8; 64]) -> &'a str {
-    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
-    }
-    std::str::from_utf8(text).unwrap_or_default()
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
