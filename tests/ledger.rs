@@ -23,6 +23,7 @@ on_both_databases! {
     reports_that_come_together_are_each_answered_for_themselves
     of_reports_of_one_part_that_come_together_the_last_stays
     who_reports_and_goes_away_takes_nothing_from_others
+    a_listing_takes_back_no_part_that_was_recorded_since
     a_completed_upload_keeps_its_parts_without_a_row_for_each
 }
 
@@ -201,6 +202,18 @@ async fn who_reports_and_goes_away_takes_nothing_from_others(service: Service) {
     assert!(gone > 25, "{gone} of 50");
     let numbers: Vec<i32> = recorded(&store, &upload).await.into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+}
+
+async fn a_listing_takes_back_no_part_that_was_recorded_since(service: Service) {
+    let store = store(&service).await;
+    let upload = begin(&store).await;
+    store.record(&upload, [part(1, "new")].into()).await.expect("recorded");
+    let (before, after) = (upload.seen_at, upload.seen_at + Duration::from_secs(1));
+    for (judged, listed_from, left) in [("old", after, 1), ("new", before, 1), ("new", after, 0)] {
+        store.take_listing(&upload, listed_from, &[], &[part(1, judged)]).await.expect("taken in");
+        let what = format!("{judged} was lost, listed from {listed_from}, recorded {}", upload.seen_at);
+        assert_eq!(recorded(&store, &upload).await.len(), left, "{what}");
+    }
 }
 
 async fn a_completed_upload_keeps_its_parts_without_a_row_for_each(service: Service) {
