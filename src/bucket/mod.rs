@@ -16,6 +16,7 @@ mod presign;
 mod probe;
 mod read;
 mod rules;
+mod sha256;
 mod urls;
 mod whole;
 

@@ -11,7 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hex_simd::{AsciiCase, Out};
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
+
+use super::sha256::{Begun, Keyed};
 
 /// RFC 3986's unreserved characters stay as they are, in names and values of the query.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -75,8 +77,9 @@ impl Address {
 #[derive(Debug, Clone)]
 pub(super) struct Signer {
     address: Arc<Address>,
-    /// Has taken in all of the string to sign but the hash of the canonical request.
-    mac: Hmac<Sha256>,
+    /// Has taken in the string to sign as far as the hash of the canonical request, but for the rest that follows.
+    mac: Keyed,
+    mac_rest: Vec<u8>,
     /// The query as far as every URL has it, up to the names of the signed headers.
     query: String,
 }
@@ -91,13 +94,14 @@ impl Signer {
     ) -> Self {
         let date = at.format("%Y%m%dT%H%M%SZ").to_string();
         let day = &date[..8];
-        let mut mac = keyed(format!("AWS4{}", credentials.secret_access_key()).as_bytes());
-        for step in [day, &address.region, "s3", "aws4_request"] {
-            mac.update(step.as_bytes());
-            mac = keyed(&mac.finalize().into_bytes());
+        let mut key = hmac(format!("AWS4{}", credentials.secret_access_key()).as_bytes(), day);
+        for step in [&address.region, "s3", "aws4_request"] {
+            key = hmac(&key, step);
         }
         let scope = format!("{day}/{}/s3/aws4_request", address.region);
-        mac.update(format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n").as_bytes());
+        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n");
+        let (mac, mac_rest) = Keyed::new(&key).and(to_sign.as_bytes());
+        let mac_rest = mac_rest.to_vec();
         let credential = format!("{}/{scope}", credentials.access_key_id());
         let (credential, expires) = (encoded(&credential), life.num_seconds().max(1));
         let mut query = format!("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}");
@@ -106,7 +110,7 @@ impl Signer {
             let _ = write!(query, "&X-Amz-Security-Token={}", encoded(token));
         }
         query.push_str("&X-Amz-SignedHeaders=");
-        Signer { address, mac, query }
+        Signer { address, mac, mac_rest, query }
     }
 
     /// URLs for requests to one key. `signed_headers` are the names of the headers that clients must send as they were
@@ -116,8 +120,10 @@ impl Signer {
         let path = percent_encode(path.as_bytes(), PATH);
         let query = format!("{}{}", self.query, encoded(signed_headers));
         let url = format!("{}{path}?{query}", self.address.origin);
-        let hash = Sha256::new_with_prefix(format!("{method}\n{path}\n{query}"));
-        Series { mac: self.mac.clone(), hash, url, end: format!("\n\n{signed_headers}\nUNSIGNED-PAYLOAD") }
+        let request = format!("{method}\n{path}\n{query}");
+        let (hash, rest) = Begun::with(request.as_bytes());
+        let (hash_rest, mac_rest) = (rest.len(), self.mac_rest.clone());
+        Series { mac: self.mac, mac_rest, hash, hash_rest, url, end: format!("\n\n{signed_headers}\nUNSIGNED-PAYLOAD") }
     }
 
     /// What clients send as `Host`.
@@ -130,9 +136,12 @@ impl Signer {
 /// S3's own that is used here. What they have in common is hashed once: of a dozen blocks and more, some eight remain.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
-    mac: Hmac<Sha256>,
-    /// Has taken in the canonical request as far as all have it in common.
-    hash: Sha256,
+    mac: Keyed,
+    mac_rest: Vec<u8>,
+    /// Has taken in the canonical request as far as all have it in common, but for the bytes that follow.
+    hash: Begun,
+    /// How many these are. Both the canonical request and the URL end with the query so far, which is longer.
+    hash_rest: usize,
     /// The URL as far.
     url: String,
     /// What the canonical request of each ends with.
@@ -150,12 +159,14 @@ impl Series {
         // What follows in the canonical request stands here only until it is hashed, in one go.
         headers.iter().for_each(|piece| url.push_str(piece));
         url.push_str(&self.end);
-        let hash = self.hash.clone().chain_update(&url.as_bytes()[begin..]);
+        let hash = self.hash.finish(&url.as_bytes()[begin - self.hash_rest..]);
         url.truncate(end);
-        let mut mac = self.mac.clone();
-        mac.update(hex_simd::encode(&hash.finalize(), Out::from_slice(&mut [0; 64]), AsciiCase::Lower));
+        let mut to_sign = [0; 2 * 64];
+        let (rest, digits) = to_sign.split_at_mut(self.mac_rest.len());
+        rest.copy_from_slice(&self.mac_rest);
+        let length = rest.len() + hex_simd::encode(&hash, Out::from_slice(digits), AsciiCase::Lower).len();
         url.push_str("&X-Amz-Signature=");
-        hex_simd::encode_append(mac.finalize().into_bytes(), url, AsciiCase::Lower);
+        hex_simd::encode_append(self.mac.finish(&to_sign[..length]), url, AsciiCase::Lower);
     }
 }
 
@@ -164,9 +175,10 @@ pub(super) fn encoded(text: &str) -> PercentEncode<'_> {
     percent_encode(text.as_bytes(), QUERY)
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+fn hmac(key: &[u8], message: &str) -> [u8; 32] {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    Hmac::new_from_slice(key).expect("a key of any length")
+    let mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
+    mac.chain_update(message).finalize().into_bytes().into()
 }
 
 #[cfg(test)]
