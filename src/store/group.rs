@@ -67,7 +67,10 @@ impl<Q: Send + 'static, A: Send + 'static> Groups<Q, A> {
             // In a task of its own: who asked may go away, and with it what others wait for.
             let worker = Worker(self.clone());
             tokio::spawn(async move {
-                while let Some((questions, answers)) = worker.0.next() {
+                loop {
+                    // Whoever is about to ask, now that it was answered, is let ask before the next group is closed.
+                    tokio::task::yield_now().await;
+                    let Some((questions, answers)) = worker.0.next() else { break };
                     for (answer, outcome) in answers.into_iter().zip(work(means.clone(), questions).await) {
                         // Nobody may want it any more.
                         let _ = answer.send(outcome);
