@@ -18,6 +18,7 @@ pub mod access;
 pub mod app;
 pub mod bucket;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod coordinator;

@@ -51,8 +51,8 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Resolves at the first Ctrl-C or SIGTERM.
-fn signal() -> std::io::Result<impl Future<Output = ()>> {
+/// Resolves at the next Ctrl-C or SIGTERM.
+pub(super) fn signal() -> std::io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     Ok(async move {

@@ -1,0 +1,25 @@
+//! `partita abort`: gives uploads up.
+
+use clap::Args;
+use serde_json::json;
+
+use super::asking;
+use super::ending::{Failure, show};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The uploads' ids
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    asking: asking::How,
+}
+
+pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
+    let service = flags.asking.service()?;
+    for id in &flags.ids {
+        service.abort(id).await?;
+        show(flags.asking.output, &json!({ "id": id, "aborted": true }), || format!("{id}  given up"));
+    }
+    Ok(())
+}

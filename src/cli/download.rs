@@ -1,0 +1,90 @@
+//! `partita download`: a file from S3 to here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::connection::Connection;
+use super::ending::{Failure, Format, print, printable};
+use super::progress::{Mode, Progress};
+use super::sending::stopped_by_signals;
+use crate::client::{Destination, Store, Watch, download};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The file's id
+    id: String,
+    /// Where to: a file, a folder, or `-` for standard output [default: its own name, here]
+    #[arg(short = 'o', long, value_name = "PATH")]
+    to: Option<PathBuf>,
+    /// Take the place of a file that is there
+    #[arg(long)]
+    force: bool,
+    /// Give up a connection on which nothing moves for this long, and go on with another
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
+    stall_timeout: Duration,
+    /// Try again for this long in all, before giving up
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
+    patience: Duration,
+    /// How the result is printed: on standard output, unless the file goes there
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    output: Format,
+    /// How progress is told on standard error
+    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
+    progress: Mode,
+    /// Tell nothing but what goes wrong: as `--progress none`
+    #[arg(short, long, conflicts_with = "progress")]
+    quiet: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
+    let mode = if flags.quiet { Mode::None } else { flags.progress };
+    let progress = Progress::new(mode, 1, None);
+    let told = progress.clone();
+    let (service, _) = flags.connection.open(Arc::new(move |error, pause| told.retry(error, pause)))?;
+    let file = service.file(&flags.id).await?.known;
+    let to = match flags.to.as_deref() {
+        Some(path) if path == Path::new("-") => Destination::Output,
+        Some(path) if path.is_dir() => Destination::File(path.join(own_name(&file.filename)?)),
+        Some(path) => Destination::File(path.to_owned()),
+        None => Destination::File(own_name(&file.filename)?.into()),
+    };
+    if let Destination::File(path) = &to
+        && path.exists()
+        && !flags.force
+    {
+        return Err(Failure::usage(format!("{} is there already; give --force to take its place", path.display())));
+    }
+    let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
+    let service = service.with_patience(flags.patience);
+    let told = progress.file(&file.filename, Some(file.size.unsigned_abs()));
+    let watch: Arc<dyn Watch> = told.clone();
+    let outcome = download(&service, &store, &file, &to, &watch, &stopped_by_signals(), flags.patience).await;
+    let event = match &outcome {
+        Ok(is_verified) => json!({ "event": "completed", "id": file.id, "verified": is_verified }),
+        Err(error) => json!({ "event": "failed", "id": file.id, "code": error.code, "detail": error.message }),
+    };
+    told.end(event);
+    let is_verified = outcome?;
+    let proof = if is_verified { "it has the checksum that S3 tells" } else { "nothing but the size was verified" };
+    progress.note(&format!("{}: {proof}", file.filename));
+    if let Destination::File(path) = to {
+        let path = path.display().to_string();
+        match flags.output {
+            Format::Text => print(&printable(&path)),
+            Format::Json => print(&json!({ "id": file.id, "path": path, "verified": is_verified }).to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// The file's own name, which is not to lead anywhere else.
+fn own_name(filename: &str) -> Result<&str, Failure> {
+    let is_name = Path::new(filename).file_name().is_some_and(|name| name == filename);
+    if is_name { Ok(filename) } else { Err(Failure::usage("the file's own name is none here; give one by --to")) }
+}

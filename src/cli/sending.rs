@@ -1,0 +1,155 @@
+//! What `upload` and `resume` have in common: how bytes are sent, how that is told, and how Ctrl-C is taken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, Preferences, quoted};
+use super::ending::{Failure, Format, show};
+use super::progress::{FileProgress, Mode, Progress};
+use crate::client::{Error, Gate, Kind, Sent, Service, Store, Transfer};
+
+/// How bytes are sent.
+#[derive(Debug, Args)]
+pub(super) struct How {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    /// Parts on their way at once, over all files [default: as many as pay, 1 to 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: Option<u16>,
+    /// Give up a connection on which nothing moves for this long, and try the part again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
+    stall_timeout: Duration,
+    /// Try a step that fails again for this long in all, before giving up
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
+    patience: Duration,
+    /// On Ctrl-C, give the uploads up instead of keeping them
+    #[arg(long)]
+    abort_on_interrupt: bool,
+    /// How results are printed on standard output
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(super) output: Format,
+    /// How progress is told on standard error
+    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
+    progress: Mode,
+    /// Tell nothing but results and what goes wrong: as `--progress none`
+    #[arg(short, long, conflicts_with = "progress")]
+    quiet: bool,
+}
+
+/// Sends the files of one run of the program.
+pub(super) struct Sending {
+    service: Service,
+    store: Store,
+    pub(super) gate: Arc<Gate>,
+    stop: CancellationToken,
+    patience: Duration,
+    pub(super) progress: Arc<Progress>,
+    pub(super) preferences: Preferences,
+    flags: How,
+}
+
+impl Sending {
+    /// Of so many files, and bytes where they are known.
+    pub(super) fn begin(flags: How, files: usize, size: Option<u64>) -> Result<Sending, Failure> {
+        let mode = if flags.quiet { Mode::None } else { flags.progress };
+        let progress = Progress::new(mode, files, size);
+        let told = progress.clone();
+        let (service, preferences) = flags.connection.open(Arc::new(move |error, pause| told.retry(error, pause)))?;
+        let parallel = flags.parallel.map(usize::from).or(preferences.parallel);
+        let now = Instant::now();
+        let gate = Arc::new(parallel.map_or_else(|| Gate::adaptive(now), |parallel| Gate::fixed(parallel, now)));
+        let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
+        let service = service.with_patience(flags.patience);
+        let (stop, patience) = (stopped_by_signals(), flags.patience);
+        Ok(Sending { service, store, gate, stop, patience, progress, preferences, flags })
+    }
+
+    /// A transfer that tells of this file.
+    pub(super) fn of(&self, file: &Arc<FileProgress>) -> Transfer {
+        let Sending { service, store, gate, stop, patience, .. } = self;
+        let (service, store, gate, stop) = (service.clone(), store.clone(), gate.clone(), stop.clone());
+        Transfer { service, store, gate, watch: file.clone(), stop, patience: *patience }
+    }
+
+    /// Prints the result of a file, and tells how it ended. `path` is how it was named, for the command that goes on.
+    pub(super) async fn end(&self, file: &FileProgress, path: &str, outcome: Result<Sent, Error>) -> Result<(), Error> {
+        match outcome {
+            Ok(sent) => {
+                file.end(json!({ "event": "completed", "id": sent.upload.known.id, "verifiedBy": sent.verified_by }));
+                self.print(path, &sent);
+                Ok(())
+            }
+            Err(error) => {
+                let failed = json!({ "event": "failed", "code": error.code, "detail": error.message, "id": file.id() });
+                file.end(failed);
+                self.tell_failure(file, path, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn print(&self, path: &str, sent: &Sent) {
+        let upload = &sent.upload.known;
+        let json = json!({
+            "path": path, "resumed": sent.is_resumed, "verifiedBy": sent.verified_by, "checksum": sent.checksum,
+            "upload": sent.upload.json,
+        });
+        self.progress
+            .above(|| show(self.flags.output, &json, || format!("{}  {}", upload.id, super::ending::printable(path))));
+        let size = HumanBytes(upload.object.as_ref().map_or(0, |object| object.size.unsigned_abs()));
+        let proof = match sent.verified_by {
+            Some("object") => "S3's checksum is that of the file",
+            Some(_) => "S3 checked every part",
+            None => "nothing but the size was verified: this store tells no checksum",
+        };
+        self.progress.note(&format!("{path}: {size} uploaded; {proof}"));
+    }
+
+    async fn tell_failure(&self, file: &FileProgress, path: &str, error: &Error) {
+        let id = file.id();
+        let mut text = format!("{path}: {error}");
+        if let Some(id) = id {
+            let may_go_on = matches!(error.kind, Kind::Interrupted | Kind::Passing | Kind::Access);
+            if error.kind == Kind::Interrupted && self.flags.abort_on_interrupt {
+                let aborting = self.service.clone().with_patience(Duration::from_secs(3));
+                text = match aborting.abort(&id.to_string()).await {
+                    Ok(()) => format!("{path}: stopped, and upload {id} is given up"),
+                    Err(error) => format!("{path}: stopped; upload {id} could not be given up: {error}"),
+                };
+            } else if path == "-" && error.kind != Kind::Integrity {
+                text += &format!("\n  a stream cannot be gone on with; give it up: partita abort{} {id}", self.reach());
+            } else if may_go_on {
+                text += &format!("\n  go on with it: partita resume{} {id} {}", self.reach(), quoted(path));
+            }
+        }
+        let json = json!({ "event": "message", "path": path, "id": id, "text": text });
+        self.progress.warn(&text, json);
+    }
+
+    fn reach(&self) -> String {
+        self.flags.connection.as_flags()
+    }
+}
+
+/// Fires at the first Ctrl-C or SIGTERM; the second ends the program there and then.
+pub(super) fn stopped_by_signals() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let fired = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            let Ok(signal) = super::serve::signal() else { return };
+            signal.await;
+            if fired.is_cancelled() {
+                std::process::exit(130);
+            }
+            eprintln!("partita: stopping; once more to leave at once");
+            fired.cancel();
+        }
+    });
+    stop
+}

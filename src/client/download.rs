@@ -1,0 +1,165 @@
+//! A file from S3 to here, in one piece whatever happens on the way.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::Retryable;
+use crc_fast::{CrcAlgorithm, Digest};
+use tokio_util::sync::CancellationToken;
+
+use super::service::policy;
+use super::urls::base64;
+use super::{Error, Event, FileEntry, Kind, Service, Store, Watch};
+
+/// Where the bytes go.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// A file. Until it is whole it is called `NAME.partial`, and what is there of it need not be fetched again.
+    File(PathBuf),
+    /// Standard output.
+    Output,
+}
+
+/// Fetches a file, from where an earlier run left off. Answers whether its bytes were compared with its checksum.
+///
+/// # Errors
+/// `checksum-mismatch` when the bytes are not those that were stored: then nothing is left at the destination.
+pub async fn download(
+    service: &Service,
+    store: &Store,
+    file: &FileEntry,
+    to: &Destination,
+    watch: &Arc<dyn Watch>,
+    stop: &CancellationToken,
+    patience: Duration,
+) -> Result<bool, Error> {
+    let mut sink = Sink::open(to, file).map_err(|cause| unwritable(to, &cause))?;
+    watch.tell(Event::Begun { id: file.id, is_resumed: sink.length > 0, held: sink.length });
+    let id = file.id.to_string();
+    while sink.length < file.size.unsigned_abs() {
+        // Each try goes on where the last one ended, so one that brought something counts as none.
+        let before = sink.length;
+        let sink = tokio::sync::Mutex::new(&mut sink);
+        let try_once = || async {
+            let mut sink = sink.lock().await;
+            let link = service.download_url(&id, None).await?.known;
+            let mut response = store.get(&link.url, sink.length, &file.etag).await?;
+            while let Some(bytes) = store.next(&mut response).await? {
+                sink.write(&bytes).map_err(|cause| unwritable(to, &cause))?;
+                watch.tell(Event::Moved(bytes.len() as u64));
+            }
+            Ok::<(), Error>(())
+        };
+        let fetching = try_once
+            .retry(policy(patience))
+            .when(Error::is_passing)
+            .notify(|error, pause| watch.tell(Event::Retry { error, pause }));
+        tokio::select! {
+            outcome = fetching => outcome?,
+            () = stop.cancelled() => return Err(Error::interrupted()),
+        }
+        if sink.into_inner().length == before {
+            return Err(Error::new(Kind::Integrity, "file-changed", "S3 holds fewer bytes than the file has"));
+        }
+    }
+    let stored = file.checksum.as_ref().filter(|stored| stored.algorithm == "CRC64NVME");
+    let is_whole = sink.length == file.size.unsigned_abs();
+    let differs = stored.is_some_and(|stored| stored.value != base64(sink.sum.finalize()));
+    if differs || !is_whole {
+        sink.discard();
+        return Err(Error::new(
+            Kind::Integrity,
+            "checksum-mismatch",
+            "the bytes that came are not those that were stored",
+        ));
+    }
+    sink.finish().map_err(|cause| unwritable(to, &cause))?;
+    Ok(stored.is_some())
+}
+
+/// What has come so far, and its CRC64NVME.
+struct Sink {
+    out: Out,
+    length: u64,
+    sum: Digest,
+}
+
+enum Out {
+    File { file: std::fs::File, partial: PathBuf, path: PathBuf },
+    Output(io::Stdout),
+}
+
+impl Sink {
+    fn open(to: &Destination, wanted: &FileEntry) -> io::Result<Sink> {
+        let sum = Digest::new(CrcAlgorithm::Crc64Nvme);
+        let path = match to {
+            Destination::Output => return Ok(Sink { out: Out::Output(io::stdout()), length: 0, sum }),
+            Destination::File(path) => path.clone(),
+        };
+        let partial = partial_of(&path, wanted);
+        let file = std::fs::OpenOptions::new().read(true).append(true).create(true).open(&partial)?;
+        let mut sink = Sink { out: Out::File { file, partial, path }, length: 0, sum };
+        sink.take_in_what_is_there(wanted.size.unsigned_abs())?;
+        Ok(sink)
+    }
+
+    fn take_in_what_is_there(&mut self, size: u64) -> io::Result<()> {
+        let Out::File { file, .. } = &mut self.out else { return Ok(()) };
+        if file.metadata()?.len() > size {
+            file.set_len(0)?;
+        }
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(()),
+                count => {
+                    self.sum.update(&buffer[..count]);
+                    self.length += count as u64;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.out {
+            Out::File { file, .. } => file.write_all(bytes)?,
+            Out::Output(output) => output.write_all(bytes)?,
+        }
+        self.sum.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self.out {
+            Out::File { file, partial, path } => {
+                file.sync_all()?;
+                std::fs::rename(partial, path)
+            }
+            Out::Output(mut output) => output.flush(),
+        }
+    }
+
+    fn discard(self) {
+        if let Out::File { partial, .. } = self.out {
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+}
+
+/// Named for the file's id, so that the beginning of one is never taken for that of another.
+fn partial_of(path: &Path, wanted: &FileEntry) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.partial", wanted.id));
+    path.with_file_name(name)
+}
+
+fn unwritable(to: &Destination, cause: &io::Error) -> Error {
+    let name = match to {
+        Destination::File(path) => path.display().to_string(),
+        Destination::Output => "standard output".to_owned(),
+    };
+    Error::new(Kind::Refused, "file-unwritable", format!("{name} cannot be written: {cause}"))
+}
