@@ -13,7 +13,7 @@ const WALLS: [(&str, &[&str]); 10] = [
     ("embedded_s3", &["src/app.rs"]),
     ("jsonwebtoken", &["src/access/"]),
     ("governor", &["src/access/"]),
-    ("reqwest", &["src/access/jwks.rs", "src/doctor/"]),
+    ("reqwest", &["src/access/jwks.rs", "src/client/", "src/doctor/"]),
 ];
 
 /// Which of our modules may be named by the files under a path.
@@ -27,6 +27,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("src/coordinator/", &["bucket", "clock", "config", "coordinator", "failpoint", "store", "upload"]),
     ("src/sweeper.rs", &["coordinator", "store"]),
     ("src/doctor/", &["bucket", "clock", "config", "upload"]),
+    ("src/client/", &["client", "upload"]),
 ];
 
 fn sources() -> Vec<(String, String)> {

@@ -5,6 +5,7 @@ mod support;
 mod access;
 mod architecture;
 mod borders;
+mod cli;
 mod crashes;
 mod doctor;
 mod document;

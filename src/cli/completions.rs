@@ -4,6 +4,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::Arguments;
+use super::ending::print;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -12,5 +13,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: &Flags) {
-    clap_complete::generate(flags.shell, &mut Arguments::command(), "partita", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(flags.shell, &mut Arguments::command(), "partita", &mut script);
+    print(String::from_utf8_lossy(&script).trim_end());
 }

@@ -2,8 +2,6 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use etcetera::BaseStrategy;
@@ -11,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::ending::Failure;
-use crate::client::{Error, Service};
+use crate::client::{OnRetry, Service};
 
 const SERVER: &str = "http://127.0.0.1:8080";
 
@@ -70,10 +68,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the address, the token's file or the file of preferences is not right.
-    pub(super) fn open(
-        &self,
-        on_retry: Arc<dyn Fn(&Error, Duration) + Send + Sync>,
-    ) -> Result<(Service, Preferences), Failure> {
+    pub(super) fn open(&self, on_retry: OnRetry) -> Result<(Service, Preferences), Failure> {
         let preferences = Preferences::load()?;
         let server = self.server.as_deref().or(preferences.server.as_deref()).unwrap_or(SERVER);
         let token = match (&self.token_file, std::env::var("PARTITA_TOKEN"), &preferences.token_file) {

@@ -39,7 +39,8 @@ pub(super) enum Mode {
 pub(super) struct Progress {
     mode: Mode,
     bars: MultiProgress,
-    total: ProgressBar,
+    /// Of all files, where they are several.
+    total: Option<ProgressBar>,
     state: Mutex<State>,
 }
 
@@ -79,8 +80,8 @@ impl Progress {
             mode => mode,
         };
         let bars = MultiProgress::new();
-        let total = if mode == Mode::Bar && files > 1 { bars.add(bar(size)) } else { ProgressBar::hidden() };
-        total.set_prefix(column(&format!("{files} files")));
+        let total = (mode == Mode::Bar && files > 1).then(|| bars.add(bar(size)));
+        total.iter().for_each(|total| total.set_prefix(column(&format!("{files} files"))));
         let now = Instant::now();
         let state = State { files: BTreeMap::new(), finished: 0, done: 0, held: 0, told_at: now, begun_at: now };
         Arc::new(Progress { mode, bars, total, state: Mutex::new(state) })
@@ -90,8 +91,9 @@ impl Progress {
     pub(super) fn file(self: &Arc<Self>, name: &str, size: Option<u64>) -> Arc<FileProgress> {
         let mut state = self.state();
         let index = state.finished + state.files.len();
-        let bar = match self.mode {
-            Mode::Bar => self.bars.insert_before(&self.total, bar(size)),
+        let bar = match (self.mode, &self.total) {
+            (Mode::Bar, Some(total)) => self.bars.insert_before(total, bar(size)),
+            (Mode::Bar, None) => self.bars.add(bar(size)),
             _ => ProgressBar::hidden(),
         };
         bar.set_prefix(column(name));
@@ -136,7 +138,7 @@ impl Progress {
 
     /// No more is to come.
     pub(super) fn end(&self) {
-        self.total.finish_and_clear();
+        self.total.iter().for_each(ProgressBar::finish_and_clear);
     }
 
     /// Plain lines are told by whatever moves.
@@ -219,7 +221,7 @@ impl Watch for FileProgress {
                 *self.known() = Known { id: Some(id), told_at: None };
                 self.moved.store(held, Ordering::Relaxed);
                 self.all.state().held += held;
-                self.all.total.inc(held);
+                self.all.total.iter().for_each(|total| total.inc(held));
                 // What was there already tells nothing of the speed.
                 self.bar.set_position(held);
                 self.bar.reset_eta();
@@ -235,12 +237,12 @@ impl Watch for FileProgress {
             }
             Event::Moved(bytes) => {
                 self.moved.fetch_add(bytes, Ordering::Relaxed);
-                self.all.total.inc(bytes);
+                self.all.total.iter().for_each(|total| total.inc(bytes));
                 self.moved();
             }
             Event::Lost(bytes) => {
                 self.moved.fetch_sub(bytes, Ordering::Relaxed);
-                self.all.total.dec(bytes);
+                self.all.total.iter().for_each(|total| total.dec(bytes));
                 self.moved();
             }
             Event::Landed { .. } => {}

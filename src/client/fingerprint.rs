@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn it_is_the_contracts_at_every_border() {
         let whole = |bytes: &[u8]| format!("p1-{}-{:016x}", bytes.len(), crc_fast::crc64_nvme(bytes));
-        let bytes: Vec<u8> = (0..3 * MIB + 2).map(|at| (at * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * MIB + 2).map(|at| ((at * 31) >> 3) as u8).collect();
         for size in [0, 1, 9, MIB, 3 * MIB - 1, 3 * MIB] {
             let bytes = &bytes[..size as usize];
             assert_eq!(of(bytes), whole(bytes), "{size}");

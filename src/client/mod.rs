@@ -26,7 +26,7 @@ pub use download::{Destination, download};
 pub use error::{Error, Kind};
 pub use fingerprint::fingerprint;
 pub use gate::Gate;
-pub use service::{Service, UploadFilter};
+pub use service::{OnRetry, Service, UploadFilter};
 pub use source::{File, Stream};
 pub use store::Store;
 pub use transfer::{Event, STREAM_PART, Sent, Transfer, Wanted, Watch};

@@ -26,6 +26,9 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 /// Entries of a list that are asked for at once.
 const PAGE: usize = 1_000;
 
+/// Is told of each failure that is tried again, and of the pause before it.
+pub type OnRetry = Arc<dyn Fn(&Error, Duration) + Send + Sync>;
+
 /// The service, as one caller meets it.
 #[derive(Clone)]
 pub struct Service {
@@ -33,7 +36,7 @@ pub struct Service {
     http: reqwest::Client,
     /// How long a call is tried again in all.
     patience: Duration,
-    on_retry: Arc<dyn Fn(&Error, Duration) + Send + Sync>,
+    on_retry: OnRetry,
 }
 
 impl fmt::Debug for Service {
@@ -59,16 +62,11 @@ struct Answer {
 }
 
 impl Service {
-    /// The service at `base`, for whoever has the token. `on_retry` is told of each failure that is tried again, and of the pause
-    /// before it.
+    /// The service at `base`, for whoever has the token.
     ///
     /// # Errors
     /// When `base` is no HTTP address, or the token cannot stand in a header.
-    pub fn new(
-        base: &str,
-        token: Option<&SecretString>,
-        on_retry: Arc<dyn Fn(&Error, Duration) + Send + Sync>,
-    ) -> Result<Service, String> {
+    pub fn new(base: &str, token: Option<&SecretString>, on_retry: OnRetry) -> Result<Service, String> {
         let url = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let mut base = url.ok_or_else(|| format!("{base} is not the address of a service: http://HOST[:PORT]"))?;
         // A service may stand under a path; without the slash the last piece of it would be replaced.

@@ -284,7 +284,7 @@ impl Transfer {
             .buffer_unordered(self.gate.most().min(STREAM_PARTS))
             .try_for_each(|()| async { Ok(()) });
         run.recording(self.until_stopped(sending).await).await?;
-        run.complete(true, false).await
+        run.complete(false).await
     }
 
     async fn until_stopped<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -315,7 +315,7 @@ impl<'a> Run<'a> {
         let parts = source.size().div_ceil(part_size);
         let state = Known::new((1..=parts).map(|number| number as i32), part_urls, asked_at);
         let (service, id) = (&transfer.service, upload.id);
-        let urls = Urls { service, id, source, part_size, checksum, state };
+        let urls = Urls { service, id, source, part_size, checksum, is_sized: upload.size.is_some(), state };
         Ok(Run { transfer, id, urls, ledger: Ledger::new(service, id, parts as usize) })
     }
 
@@ -351,11 +351,7 @@ impl<'a> Run<'a> {
         let read = piece.clone();
         let summed = tokio::task::spawn_blocking(move || algorithm.map(|_| sums(&read, algorithm))).await;
         let checksum = summed.ok().flatten().and_then(|sums| sums.ok()?.1);
-        let mut item = json!({ "partNumber": number, "size": piece.length() });
-        if let Some(checksum) = &checksum {
-            item["checksum"] = json!(checksum);
-        }
-        let item = [item];
+        let item = [self.urls.item(number, piece.length(), checksum.as_ref())];
         let sign = || async {
             let mut urls = self.transfer.service.sign_items(self.id, &item).await?;
             let url =
@@ -431,10 +427,10 @@ impl<'a> Run<'a> {
     /// Sends these parts, the last ones, and completes the upload.
     async fn finish(&self, parts: BTreeSet<i32>, is_resumed: bool) -> Result<Sent, Error> {
         self.send(parts).await?;
-        self.complete(false, is_resumed).await
+        self.complete(is_resumed).await
     }
 
-    async fn complete(&self, tell_size: bool, is_resumed: bool) -> Result<Sent, Error> {
+    async fn complete(&self, is_resumed: bool) -> Result<Sent, Error> {
         for round in 1.. {
             if let Source::File(file) = self.urls.source
                 && !file.is_unchanged().map_err(|cause| Error::unreadable(&self.urls.source.name(), &cause))?
@@ -450,7 +446,7 @@ impl<'a> Run<'a> {
             let (sum, size) =
                 whole.ok_or_else(|| Error::new(Kind::Refused, "unexpected", "a part was lost count of"))?;
             let checksum = Checksum { algorithm: "CRC64NVME", value: base64(sum) };
-            let (untold, size) = (self.ledger.take_untold(), i64::try_from(size).ok().filter(|_| tell_size));
+            let (untold, size) = (self.ledger.take_untold(), i64::try_from(size).ok().filter(|_| !self.urls.is_sized));
             self.transfer.watch.tell(Event::Completing);
             let completing = self.transfer.service.complete(self.id, &untold, size, Some(&checksum));
             match self.transfer.until_stopped(completing).await {
@@ -460,8 +456,11 @@ impl<'a> Run<'a> {
                 }
                 Err(error) => {
                     let again = error.parts.as_deref().and_then(|parts| PartSet::parse(parts).ok());
-                    let Some(again) = again.filter(|_| round <= ROUNDS && !tell_size) else { return Err(error) };
-                    let again: BTreeSet<i32> = again.iter().collect();
+                    let again: BTreeSet<i32> = again.iter().flat_map(PartSet::iter).collect();
+                    // What was a stream cannot be read again.
+                    if again.is_empty() || round > ROUNDS || !again.is_subset(&self.urls.parts()) {
+                        return Err(error);
+                    }
                     self.transfer.watch.tell(Event::Retry { error: &error, pause: Duration::ZERO });
                     self.ledger.forget(again.iter().copied());
                     self.send(again).await?;

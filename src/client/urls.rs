@@ -32,6 +32,8 @@ pub(super) struct Urls<'a> {
     pub(super) part_size: u64,
     /// Of each part, if it has to have one.
     pub(super) checksum: Option<Algorithm>,
+    /// Whether the service knows how much there is; else it has to be told of the last part, and at the end.
+    pub(super) is_sized: bool,
     pub(super) state: Mutex<Known>,
 }
 
@@ -84,11 +86,11 @@ impl Urls<'_> {
             [number].into_iter().chain(known.waiting.range(number + 1..).copied().take(window - 1)).collect();
         let asked_at = Instant::now();
         let checksums = self.checksums(&numbers).await?;
-        let urls = if self.checksum.is_some() {
-            let item = |number: &i32| json!({ "partNumber": number, "checksum": checksums.get(number) });
-            self.service.sign_items(self.id, &numbers.iter().map(item).collect::<Vec<Value>>()).await?
-        } else {
+        let urls = if self.is_sized && self.checksum.is_none() {
             self.service.sign(self.id, &numbers.iter().copied().collect::<PartSet>().to_string()).await?
+        } else {
+            let item = |number: &i32| self.item(*number, self.piece(*number).length(), checksums.get(number));
+            self.service.sign_items(self.id, &numbers.iter().map(item).collect::<Vec<Value>>()).await?
         };
         for url in urls {
             let number = url.part_number;
@@ -109,6 +111,18 @@ impl Urls<'_> {
     pub(super) fn piece(&self, number: i32) -> Piece {
         let at = (number as u64 - 1) * self.part_size;
         self.source.piece(at, self.part_size.min(self.source.size() - at))
+    }
+
+    /// A part, as it is to be signed.
+    pub(super) fn item(&self, number: i32, size: u64, checksum: Option<&String>) -> Value {
+        let mut item = json!({ "partNumber": number });
+        if !self.is_sized {
+            item["size"] = json!(size);
+        }
+        if let Some(checksum) = checksum {
+            item["checksum"] = json!(checksum);
+        }
+        item
     }
 
     async fn checksums(&self, numbers: &BTreeSet<i32>) -> Result<HashMap<i32, String>, Error> {

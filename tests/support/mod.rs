@@ -4,6 +4,7 @@
 mod contract;
 pub(crate) mod observed_s3;
 pub(crate) mod proxy;
+pub(crate) mod rough;
 pub(crate) mod scripted_s3;
 
 use std::collections::HashMap;

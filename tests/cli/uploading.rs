@@ -1,0 +1,174 @@
+//! What is uploaded arrives, whatever it is and wherever it comes from.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Machine;
+use crate::support::scripted_s3::{Operation, on};
+use crate::support::{MIB, Service, crc64nvme, file};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_every_size_arrive_whole() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    for size in [0, 1, 5 * MIB, 5 * MIB + 1, 23 * MIB + 7] {
+        let bytes = machine.file("a file.bin", size);
+        let ran = machine.run(&["upload", "--part-size", "5MiB", "a file.bin"]).await.ok();
+        let (headers, stored) = service.api.download(&ran.id()).await;
+        assert!(stored == bytes, "{size}");
+        assert!(headers["content-disposition"].contains("a file.bin"));
+        let upload = service.api.get(&format!("/v1/uploads/{}", ran.id())).await.ok(200);
+        assert_eq!(upload["object"]["checksum"]["value"], json!(crc64nvme(&bytes)));
+        assert_eq!(upload["object"]["checksum"]["verified"], json!(true), "{size}");
+        ran.tells("S3's checksum is that of the file");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_every_length_arrive_whole() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    for size in [0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 15 * MIB, 23 * MIB + 7] {
+        for checksum in [None, Some("SHA256"), Some("CRC32C"), Some("CRC64NVME")] {
+            let bytes = file(size);
+            let mut arguments = vec!["upload", "-", "--name", "s.bin", "--part-size", "5MiB"];
+            arguments.extend(checksum.iter().flat_map(|name| ["--part-checksum", name]));
+            let ran = machine.feed(&arguments, &bytes).await.ok();
+            assert!(service.api.download(&ran.id()).await.1 == bytes, "{size} {checksum:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_is_read_as_standard_input_is() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    assert!(std::process::Command::new("mkfifo").arg(machine.path("pipe")).status().expect("mkfifo").success());
+    let path = machine.path("pipe");
+    std::thread::spawn(move || std::fs::write(path, file(7 * MIB)));
+    let ran = machine.run(&["upload", "pipe", "--part-size", "5MiB"]).await.ok();
+    assert!(service.api.download(&ran.id()).await.1 == file(7 * MIB));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_give_what_their_patterns_say() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    for name in ["d/a.mov", "d/raw/b.mov", "d/raw/c.txt", "d/raw/deep/e.mov", "d/skip/f.mov"] {
+        machine.write(name, name.as_bytes());
+    }
+    std::os::unix::fs::symlink("/etc", machine.path("d/link")).expect("linked");
+    machine.run(&["upload", "d"]).await.with_code(2).tells("--recursive");
+    let ran = machine
+        .run(&["upload", "-r", "d", "--include", "**/*.mov", "--exclude", "skip/**", "--output", "json"])
+        .await
+        .ok();
+    let mut seen: Vec<_> =
+        ran.json().iter().map(|line| (line["path"].clone(), line["upload"]["metadata"].clone())).collect();
+    seen.sort_by_key(|(path, _)| path.to_string());
+    let expected = [
+        (json!("d/a.mov"), json!({})),
+        (json!("d/raw/b.mov"), json!({ "path": "raw/b.mov" })),
+        (json!("d/raw/deep/e.mov"), json!({ "path": "raw/deep/e.mov" })),
+    ];
+    assert_eq!(seen, expected);
+    machine.run(&["upload", "-r", "d", "--include", "*.none"]).await.with_code(2).tells("matches");
+    let told = machine.run(&["upload", "-r", "d", "--exclude", "raw/**", "--dry-run"]).await.ok();
+    assert_eq!(told.out, "d/a.mov\nd/skip/f.mov\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_files_are_under_one_limit() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    let slow = service.s3().play(on(Operation::UploadPart).delayed(Duration::from_millis(30)));
+    let names: Vec<String> = (0..6).map(|number| format!("{number}.bin")).collect();
+    names.iter().for_each(|name| drop(machine.file(name, 11 * MIB)));
+    let mut arguments = vec!["upload", "--parallel", "3", "--part-size", "5MiB"];
+    arguments.extend(names.iter().map(String::as_str));
+    let ran = machine.run(&arguments).await.ok();
+    assert_eq!(ran.out.lines().count(), 6);
+    assert_eq!(service.s3().count(Operation::UploadPart), 18);
+    assert_eq!(service.s3().most_at_once(Operation::UploadPart), 3);
+    slow.lift();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_that_cannot_be_uploaded_holds_up_no_other() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    for name in ["a", "b", "c"] {
+        machine.write(name, name.as_bytes());
+    }
+    std::fs::rename(machine.path("b"), machine.path("b\u{1b}[2J")).expect("renamed");
+    let ran = machine.run(&["upload", "a", "b\u{1b}[2J", "c", "--preset", "default"]).await;
+    // The service refuses a name that would steer a terminal, and here it steers none.
+    let ran = ran.with_code(1).tells("1 of 3 files were not uploaded");
+    assert_eq!(ran.out.lines().count(), 2);
+    assert!(!ran.err.contains('\u{1b}') && !ran.out.contains('\u{1b}'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_passes_is_tried_again() {
+    let script = |status, code| on(Operation::UploadPart).unapplied().refused(status, code).next(2);
+    for (name, script) in [
+        ("busy", script(503, "SlowDown")),
+        ("too slow", script(400, "RequestTimeout")),
+        ("the URL has expired", script(403, "AccessDenied")),
+        ("the credentials have expired", script(400, "ExpiredToken")),
+        ("cut", on(Operation::UploadPart).unapplied().cut().next(2)),
+        ("cut after S3 had it", on(Operation::UploadPart).cut().next(2)),
+        ("a gateway", on(Operation::UploadPart).unapplied().gateway(502).next(2)),
+    ] {
+        let service = Service::scripted(false, |_| {}).await;
+        let machine = Machine::at(&service);
+        let bytes = machine.file("a.bin", 11 * MIB);
+        let playing = service.s3().play(script);
+        let ran = machine.run(&["upload", "a.bin", "--part-size", "5MiB"]).await.ok().tells("trying again");
+        assert_eq!(playing.times(), 2, "{name}");
+        assert!(service.api.download(&ran.id()).await.1 == bytes, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_noticed() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    let bytes = machine.file("a.bin", 11 * MIB);
+    let hangs = service.s3().play(on(Operation::UploadPart).unapplied().held().next(1));
+    let ran = machine.run(&["upload", "a.bin", "--part-size", "5MiB", "--stall-timeout", "1s"]).await.ok();
+    hangs.release();
+    assert!(service.api.download(&ran.id()).await.1 == bytes);
+    ran.tells("nothing moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_pass_is_not_tried_for_ever() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    machine.file("a.bin", MIB);
+    let refused = service.s3().play(on(Operation::UploadPart).unapplied().refused(403, "AccessDenied"));
+    machine.run(&["upload", "a.bin"]).await.with_code(3).tells("partita resume");
+    assert_eq!(refused.times(), 4, "a fresh URL is refused as the first was");
+    refused.lift();
+    let down = service.s3().play(on(Operation::UploadPart).unapplied().refused(503, "SlowDown"));
+    machine.run(&["upload", "a.bin", "--patience", "2s"]).await.with_code(5).tells("partita resume");
+    down.lift();
+    machine.run(&["upload", "a.bin"]).await.ok().tells("going on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_are_signed_in_windows_and_told_in_groups() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    let counter = crate::support::proxy::Proxy::to(service.api.base.trim_start_matches("http://").to_owned()).await;
+    std::fs::File::create(machine.path("big.bin"))
+        .and_then(|file| file.set_len((250 * 5 * MIB) as u64))
+        .expect("a file");
+    let server = format!("http://{}", counter.address);
+    let ran = machine.run(&["upload", "big.bin", "--part-size", "5MiB", "--server", &server, "--quiet"]).await.ok();
+    assert_eq!(ran.err, "");
+    // One to look for an earlier upload, one to begin, one to sign the rest, three to record, one to complete; each is a piece.
+    assert!(counter.sent() <= 10, "{} pieces for 250 parts", counter.sent());
+}
