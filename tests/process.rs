@@ -21,7 +21,8 @@ pub(crate) fn partita(folder: &Path, environment: &[(&str, &str)]) -> Command {
     command
 }
 
-const ANY_PORT: [(&str, &str); 2] = [("PARTITA_LISTEN", "127.0.0.1:0"), ("PARTITA_EMBEDDED_S3_LISTEN", "127.0.0.1:0")];
+pub(crate) const ANY_PORT: [(&str, &str); 2] =
+    [("PARTITA_LISTEN", "127.0.0.1:0"), ("PARTITA_EMBEDDED_S3_LISTEN", "127.0.0.1:0")];
 const NO_AUTH: (&str, &str) = ("PARTITA_INSECURE_NO_AUTH", "true");
 
 pub(crate) struct Running {

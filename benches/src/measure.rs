@@ -21,6 +21,11 @@ impl Series {
         Series(self.0.iter().zip(&other.0).map(|(this, that)| this / that).collect())
     }
 
+    /// One divided by every figure.
+    pub fn reciprocal(&self) -> Series {
+        Series(self.0.iter().map(|figure| 1.0 / figure).collect())
+    }
+
     /// Every figure times the factor.
     pub fn times(&self, factor: f64) -> Series {
         Series(self.0.iter().map(|figure| figure * factor).collect())

@@ -191,7 +191,8 @@ pub fn set(command: &mut Command, bench: &Bench, database_url: &str, callers: Ca
         .current_dir(&bench.folder);
 }
 
-async fn is_ready(address: SocketAddr) -> bool {
+/// Whether it answers that it is ready.
+pub async fn is_ready(address: SocketAddr) -> bool {
     let Ok(mut connection) = Connection::open(address, None).await else { return false };
     connection.call(&Call::get("/readyz")).await.is_ok()
 }

@@ -64,7 +64,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
     let service = service.with_patience(flags.patience);
     let told = progress.file(&file.filename, Some(file.size.unsigned_abs()));
     let watch: Arc<dyn Watch> = told.clone();
-    let outcome = download(&service, &store, &file, &to, &watch, &stopped_by_signals(), flags.patience).await;
+    let outcome = download(&service, &store, &file, &to, &watch, &stopped_by_signals(&progress), flags.patience).await;
     let event = match &outcome {
         Ok(is_verified) => json!({ "event": "completed", "id": file.id, "verified": is_verified }),
         Err(error) => json!({ "event": "failed", "id": file.id, "code": error.code, "detail": error.message }),

@@ -65,7 +65,7 @@ impl Sending {
         let gate = Arc::new(parallel.map_or_else(|| Gate::adaptive(now), |parallel| Gate::fixed(parallel, now)));
         let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
         let service = service.with_patience(flags.patience);
-        let (stop, patience) = (stopped_by_signals(), flags.patience);
+        let (stop, patience) = (stopped_by_signals(&progress), flags.patience);
         Ok(Sending { service, store, gate, stop, patience, progress, preferences, flags })
     }
 
@@ -137,9 +137,9 @@ impl Sending {
 }
 
 /// Fires at the first Ctrl-C or SIGTERM; the second ends the program there and then.
-pub(super) fn stopped_by_signals() -> CancellationToken {
+pub(super) fn stopped_by_signals(progress: &Arc<Progress>) -> CancellationToken {
     let stop = CancellationToken::new();
-    let fired = stop.clone();
+    let (fired, progress) = (stop.clone(), progress.clone());
     tokio::spawn(async move {
         loop {
             let Ok(signal) = super::serve::signal() else { return };
@@ -147,7 +147,7 @@ pub(super) fn stopped_by_signals() -> CancellationToken {
             if fired.is_cancelled() {
                 std::process::exit(130);
             }
-            eprintln!("partita: stopping; once more to leave at once");
+            progress.note("partita: stopping; once more to leave at once");
             fired.cancel();
         }
     });

@@ -13,7 +13,7 @@ use super::{Error, Service};
 /// A part is told after this long at the latest, if another lands.
 const LATE: Duration = Duration::from_secs(20);
 /// An upload is told in so many groups, but none is smaller than this for its size alone.
-const GROUPS: usize = 7;
+const GROUPS: usize = 5;
 const LEAST: usize = 64;
 
 /// The parts of one upload as they land.

@@ -16,7 +16,7 @@ use super::{Error, Kind, PartUrl, Service};
 use crate::upload::{Algorithm, PartSet};
 
 /// Parts that are signed by one call: at first, and at the most.
-const FIRST: usize = 100;
+const FIRST: usize = 200;
 const MOST: usize = 1_000;
 /// The same where every part has to be read for its checksum before it is signed.
 const CHECKED: usize = 32;

@@ -33,7 +33,12 @@ pub(crate) struct Ran {
 
 impl Machine {
     pub(crate) fn at(service: &Service) -> Machine {
-        Machine { folder: tempfile::tempdir().expect("a folder"), server: service.api.base.clone() }
+        Machine::before(&service.api.base)
+    }
+
+    /// Whose server this is.
+    pub(crate) fn before(server: &str) -> Machine {
+        Machine { folder: tempfile::tempdir().expect("a folder"), server: server.to_owned() }
     }
 
     /// A file of this many bytes, which differ from place to place.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Machine;
+use super::{Machine, ended};
+use crate::process;
 use crate::support::scripted_s3::{Operation, on};
 use crate::support::{MIB, Service, crc64nvme, file};
 
@@ -158,17 +159,58 @@ async fn what_does_not_pass_is_not_tried_for_ever() {
     machine.run(&["upload", "a.bin"]).await.ok().tells("going on");
 }
 
+/// Uploads a file of zeros in parts of 5 MiB; the most kilobytes that the command line took, and the calls that it made.
+async fn large(parts: i64) -> (u64, u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = process::start(folder.path(), &process::ANY_PORT).await;
+    let machine = Machine::before(&running.api.base);
+    let size = (parts * 5 * MIB) as u64;
+    std::fs::File::create(machine.path("big.bin")).and_then(|file| file.set_len(size)).expect("a file");
+    let before = calls(&running).await;
+    let child = machine.command(&["upload", "big.bin", "--part-size", "5MiB", "--quiet"]).spawn().expect("started");
+    let status = format!("/proc/{}/status", child.id().expect("running"));
+    let watching = tokio::spawn(async move {
+        let mut most = 0;
+        while let Ok(text) = std::fs::read_to_string(&status) {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+            // None is left of a process that has ended.
+            let Some(kilobytes) = kilobytes else { break };
+            most = kilobytes.max(most);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        most
+    });
+    let ran = ended(child).await.ok();
+    assert_eq!(ran.err, "");
+    let (after, upload) = (calls(&running).await, running.api.get(&format!("/v1/uploads/{}", ran.id())).await.ok(200));
+    assert_eq!(upload["object"]["size"], json!(size));
+    assert_eq!(upload["object"]["checksum"]["verified"], json!(true));
+    running.kill().await;
+    (watching.await.expect("no panic"), after - before)
+}
+
+/// Calls to the API that the service has answered.
+async fn calls(running: &process::Running) -> u64 {
+    let text =
+        reqwest::get(format!("{}/metrics", running.api.base)).await.expect("metrics").text().await.expect("text");
+    let counts = text.lines().filter(|line| line.starts_with("partita_http_requests_total{"));
+    let of_uploads = counts.filter(|line| line.contains("pload") || line.contains("Part"));
+    of_uploads.map(|line| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a count")).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_are_signed_in_windows_and_told_in_groups() {
-    let service = Service::on_sqlite().await;
-    let machine = Machine::at(&service);
-    let counter = crate::support::proxy::Proxy::to(service.api.base.trim_start_matches("http://").to_owned()).await;
-    std::fs::File::create(machine.path("big.bin"))
-        .and_then(|file| file.set_len((250 * 5 * MIB) as u64))
-        .expect("a file");
-    let server = format!("http://{}", counter.address);
-    let ran = machine.run(&["upload", "big.bin", "--part-size", "5MiB", "--server", &server, "--quiet"]).await.ok();
-    assert_eq!(ran.err, "");
-    // One to look for an earlier upload, one to begin, one to sign the rest, three to record, one to complete; each is a piece.
-    assert!(counter.sent() <= 10, "{} pieces for 250 parts", counter.sent());
+    let (_, calls) = large(250).await;
+    // To look for an earlier upload, to begin, to sign the other 150, to record three times 64, and to complete.
+    assert!(calls <= 7, "{calls} calls for 250 parts");
+}
+
+#[ignore = "a minute, and 5 GB on the disk"]
+#[tokio::test(flavor = "multi_thread")]
+async fn campaign_a_thousand_parts_take_twelve_calls_and_little_memory() {
+    let (kilobytes, calls) = large(1_000).await;
+    println!("5,000 MiB in 1,000 parts: {calls} calls, {} MiB resident at the most", kilobytes >> 10);
+    assert!(calls <= 12, "{calls} calls for 1,000 parts");
+    assert!(kilobytes < 150 << 10, "{kilobytes} KiB");
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod calls;
+mod client;
 mod growth;
 mod knee;
 mod one_url;
@@ -17,8 +18,8 @@ use crate::report::{Goal, Line, Section, mebibytes};
 use crate::service::Service;
 
 /// Every section, in the order of the report.
-pub const NAMES: [&str; 9] =
-    ["sign", "batch", "one-url", "record-one", "record-batch", "calls", "growth", "start", "knee"];
+pub const NAMES: [&str; 10] =
+    ["sign", "batch", "one-url", "record-one", "record-batch", "calls", "client", "growth", "start", "knee"];
 
 /// Measures the section of this name.
 ///
@@ -32,6 +33,7 @@ pub async fn measure(bench: &Bench, name: &str) -> Result<Section> {
         "record-one" => record_one::measure(bench).await,
         "record-batch" => record_batch::measure(bench).await,
         "calls" => Ok(calls::section()),
+        "client" => client::measure(bench).await,
         "growth" => growth::measure(bench).await,
         "start" => start::measure(bench).await,
         "knee" => knee::measure(bench).await,
