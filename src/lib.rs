@@ -4,7 +4,7 @@
 //! Data flows one way, and each outside world is known by exactly one module:
 //!
 //! ```text
-//!  cli ──► app (wiring)
+//!  cli ──► app (wiring)          cli ──► client   a caller like any other, by HTTP
 //!           │
 //! http ──► coordinator ──► bucket   the only module that knows aws-sdk-s3
 //!   │           └────────► store    the only module that knows sea-orm
