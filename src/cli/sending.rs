@@ -102,12 +102,13 @@ impl Sending {
         self.progress
             .above(|| show(self.flags.output, &json, || format!("{}  {}", upload.id, super::ending::printable(path))));
         let size = HumanBytes(upload.object.as_ref().map_or(0, |object| object.size.unsigned_abs()));
+        let how = if sent.checksum.is_some() { "uploaded" } else { "uploaded before" };
         let proof = match sent.verified_by {
             Some("object") => "S3's checksum is that of the file",
             Some(_) => "S3 checked every part",
             None => "nothing but the size was verified: this store tells no checksum",
         };
-        self.progress.note(&format!("{path}: {size} uploaded; {proof}"));
+        self.progress.note(&format!("{path}: {size} {how}; {proof}"));
     }
 
     async fn tell_failure(&self, file: &FileProgress, path: &str, error: &Error) {

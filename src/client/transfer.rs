@@ -22,7 +22,7 @@ use super::wire::{LandedPart, Told};
 use super::{
     Checksum, Error, File, Gate, Kind, Part, PartUrl, Service, Store, Stream, Upload, UploadFilter, fingerprint,
 };
-use crate::upload::{Algorithm, PartSet};
+use crate::upload::{Algorithm, MAX_PARTS, PartSet};
 
 /// Bytes of a stream's parts, unless others are asked for: 10,000 of them are 625 GiB.
 pub const STREAM_PART: u64 = 64 << 20;
@@ -189,7 +189,19 @@ impl Transfer {
         self.watch.tell(Event::Begun { id: upload.id, is_resumed: false, held: 0 });
         let run = Run::new(self, &upload, &source, part_urls, asked_at)?;
         let parts = run.urls.parts();
-        run.finish(parts, false).await
+        self.or_completed(upload.id, false, run.finish(parts, false).await).await
+    }
+
+    /// Another may have gone on with the same upload, and been sooner.
+    async fn or_completed(&self, id: Uuid, is_resumed: bool, outcome: Result<Sent, Error>) -> Result<Sent, Error> {
+        match outcome {
+            Err(error) if error.code == "already-completed" => {
+                let upload = self.service.upload(&id.to_string()).await?;
+                let verified_by = proof(&upload.known, None)?;
+                Ok(Sent { upload, checksum: None, verified_by, is_resumed })
+            }
+            outcome => outcome,
+        }
     }
 
     async fn create(
@@ -216,21 +228,27 @@ impl Transfer {
     }
 
     async fn go_on(&self, upload: Upload, source: Source) -> Result<Sent, Error> {
-        if upload.state == "completed" {
-            let upload = self.service.upload(&upload.id.to_string()).await?;
-            self.watch.tell(Event::Begun { id: upload.known.id, is_resumed: true, held: source.size() });
-            let verified_by = proof(&upload.known, None)?;
-            return Ok(Sent { upload, checksum: None, verified_by, is_resumed: true });
-        }
+        let id = upload.id;
+        let outcome = if upload.state == "completed" {
+            self.watch.tell(Event::Begun { id, is_resumed: true, held: source.size() });
+            Err(Error::new(Kind::Refused, "already-completed", "the upload is completed"))
+        } else {
+            self.send_the_rest(upload, &source).await
+        };
+        self.or_completed(id, true, outcome).await
+    }
+
+    async fn send_the_rest(&self, upload: Upload, source: &Source) -> Result<Sent, Error> {
         // S3 knows what it has; the records may tell of less.
         let is_open = upload.state == "open" && source.size() > 0;
         let upload = if is_open { self.service.sync(upload.id).await?.known } else { upload };
         let parts = self.service.parts(&upload.id.to_string(), None).await?;
         let parts: Vec<Part> = parts.into_iter().map(|part| part.known).collect();
-        let held = parts.iter().map(|part| part.size.unsigned_abs()).sum::<u64>().min(source.size());
+        let bytes = parts.iter().map(|part| part.size.unsigned_abs());
+        let held = bytes.fold(0, u64::saturating_add).min(source.size());
         self.watch.tell(Event::Begun { id: upload.id, is_resumed: true, held });
 
-        let run = Run::new(self, &upload, &source, Vec::new(), Instant::now())?;
+        let run = Run::new(self, &upload, source, Vec::new(), Instant::now())?;
         let held: BTreeSet<i32> = parts.iter().map(|part| part.part_number).collect();
         let missing = run.urls.parts().difference(&held).copied().collect();
         // What is there is read while what is not there is sent.
@@ -313,6 +331,9 @@ impl<'a> Run<'a> {
             return Err(Error::new(Kind::Refused, "unexpected", message));
         }
         let parts = source.size().div_ceil(part_size);
+        if parts > MAX_PARTS as u64 {
+            return Err(Error::new(Kind::Refused, "unexpected", "the service's plan has more parts than S3 takes"));
+        }
         let state = Known::new((1..=parts).map(|number| number as i32), part_urls, asked_at);
         let (service, id) = (&transfer.service, upload.id);
         let urls = Urls { service, id, source, part_size, checksum, is_sized: upload.size.is_some(), state };

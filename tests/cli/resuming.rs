@@ -71,7 +71,12 @@ async fn broken_off(service: &Service, machine: &Machine, name: &str) -> String 
     let begun = lines.next_line().await.expect("a line").expect("an event");
     let id = serde_json::from_str::<serde_json::Value>(&begun).expect("JSON")["id"].as_str().expect("an id").to_owned();
     hangs.met(2).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The other parts of the seven have landed.
+    let landed =
+        || service.s3().calls(Some(Operation::UploadPart)).iter().filter(|call| call.status == Some(200)).count();
+    while landed() < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     child.kill().await.expect("killed");
     hangs.release();
     service.s3().idle().await;
@@ -80,8 +85,8 @@ async fn broken_off(service: &Service, machine: &Machine, name: &str) -> String 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_machine_goes_on_with_the_id_or_with_the_file_alone() {
-    let service = Service::scripted(false, |_| {}).await;
     for arguments in [&["resume", "ID", "moved.mov"][..], &["resume", "moved.mov"]] {
+        let service = Service::scripted(false, |_| {}).await;
         let (first, second) = (Machine::at(&service), Machine::at(&service));
         let bytes = first.file("film.mov", 33 * MIB + arguments.len() as i64);
         let id = broken_off(&service, &first, "film.mov").await;
@@ -191,4 +196,19 @@ async fn ctrl_c_gives_the_upload_up_where_that_is_asked_for() {
 fn interrupt(child: &tokio::process::Child, signal: &str) {
     let id = child.id().expect("running").to_string();
     assert!(std::process::Command::new("kill").args([signal, &id]).status().expect("kill").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_send_the_same_file_both_end_well() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    let bytes = machine.file("film.mov", 33 * MIB);
+    let hangs = service.s3().play(on(Operation::UploadPart).unapplied().held().next(1));
+    let first = machine.command(&["upload", "film.mov", "--part-size", "5MiB"]).spawn().expect("started");
+    hangs.met(1).await;
+    let second = machine.run(&["upload", "film.mov", "--part-size", "5MiB"]).await.ok();
+    hangs.release();
+    let first = ended(first).await.ok();
+    assert_eq!(first.id(), second.id());
+    assert!(service.api.download(&first.id()).await.1 == bytes);
 }
