@@ -212,3 +212,67 @@ async fn two_that_send_the_same_file_both_end_well() {
     assert_eq!(first.id(), second.id());
     assert!(service.api.download(&first.id()).await.1 == bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_upload_is_no_proof_of_another_file() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    let mut bytes = machine.file("film.mov", 13 * MIB);
+    let id = machine.run(&["upload", "film.mov"]).await.ok().id();
+    // Where no fingerprint looks.
+    bytes[4 * MIB as usize] ^= 1;
+    machine.write("film.mov", &bytes);
+    machine.run(&["resume", "film.mov"]).await.with_code(6).tells("file-differs");
+    machine.run(&["resume", &id, "film.mov"]).await.with_code(6).tells("file-differs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_with_the_same_name_and_bytes_are_each_uploaded() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    (0..6).for_each(|number| drop(machine.file(&format!("tree/{number}/LICENSE"), 6 * MIB)));
+    let ran = machine.run(&["upload", "-r", "tree", "--parallel", "2", "--output", "json"]).await.ok();
+    let ids: std::collections::BTreeSet<String> =
+        ran.json().iter().map(|line| line["upload"]["id"].to_string()).collect();
+    assert_eq!(ids.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_checksums_a_part_with_other_bytes_is_seen_by_its_etag() {
+    let service = Service::scripted(false, |settings| settings.s3.store = partita::config::StoreKind::Garage).await;
+    let machine = Machine::at(&service);
+    let mut bytes = machine.file("film.mov", 33 * MIB);
+    broken_off(&service, &machine, "film.mov").await;
+    bytes[7 * MIB as usize] ^= 1;
+    machine.write("film.mov", &bytes);
+    let ran = machine.run(&["upload", "film.mov", "--part-size", "5MiB"]).await.ok().tells("going on");
+    assert!(service.api.download(&ran.id()).await.1 == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_is_not_dropped_for_an_upload_that_was_begun() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    machine.file("film.mov", 33 * MIB);
+    let id = broken_off(&service, &machine, "film.mov").await;
+    let ran = machine.run(&["upload", "film.mov", "--metadata", "a=b", "--part-checksum", "SHA256"]).await.ok();
+    assert_ne!(ran.id(), id);
+    let upload = service.api.get(&format!("/v1/uploads/{}", ran.id())).await.ok(200);
+    assert_eq!((&upload["metadata"], &upload["partChecksum"]), (&json!({ "a": "b" }), &json!("SHA256")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_is_heard_while_nobody_answers() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    machine.file("film.mov", MIB);
+    let server = ["upload", "film.mov", "--server", "http://127.0.0.1:1"];
+    assert!(std::process::Command::new("mkfifo").arg(machine.path("pipe")).status().expect("mkfifo").success());
+    for arguments in [&server[..], &["upload", "pipe"]] {
+        let child = machine.command(arguments).spawn().expect("started");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        interrupt(&child, "-INT");
+        let ran = tokio::time::timeout(Duration::from_secs(5), ended(child)).await.expect("at once");
+        ran.with_code(130);
+    }
+}
