@@ -92,7 +92,8 @@ class OfEachClient:
         ended = self.run_program(file)
         file.unlink()
         self.assertEqual((ended.returncode, ended.stdout), (1, ""), ended.stderr)
-        self.assertRegex(ended.stderr, rf"file-too-large .* {MAX_SIZE}")
+        # After the words about it the number itself.
+        self.assertRegex(ended.stderr, rf"(?m)^file-too-large .* bytes {MAX_SIZE}$")
 
     def test_a_refusal_to_know_the_caller_is_typed(self):
         ended = self.run_program(HERE / "package.json", with_token="prt_unknown")
@@ -223,6 +224,8 @@ class ReadText:
     # How a client declares an operation, and a property of 64 bits; `{}` is the name.
     operation = None
     wide = None
+    # What of that is otherwise where the property has only 32.
+    narrow = None
     problem = None
     untyped = None
 
@@ -244,7 +247,9 @@ class ReadText:
         }
         self.assertGreaterEqual(wide, {"size", "partSize", "offset", "maxSize", "recordedBytes"})
         for name in wide:
-            self.assertRegex(self.text, self.wide.format(name[0].upper() + name[1:]), name)
+            declaration = self.wide.format(name[0].upper() + name[1:])
+            self.assertRegex(self.text, declaration, name)
+            self.assertNotRegex(self.text, declaration.replace(*self.narrow), name)
 
     def test_problems_are_typed(self):
         for property in DOCUMENT["components"]["schemas"]["Problem"]["properties"]:
@@ -259,6 +264,7 @@ class TestGoText(ReadText, unittest.TestCase):
     sources = "*.go"
     operation = r"func \(a \*\w+APIService\) {}\(ctx context\.Context"
     wide = r"\n\t{} \*?int64 `json:"
+    narrow = ("int64", "int32")
     problem = r"type Problem struct \{{(?:[^}}]*\n)?\t{} "
     # A property, an argument or a result of a call; the generator's own machinery takes anything.
     untyped = r"\n\t[A-Z]\w* \*?(?:map\[string\])?interface\{\} `json.*|Execute\(\) \(.*interface\{\}.*"
@@ -269,6 +275,7 @@ class TestCsharpText(ReadText, unittest.TestCase):
     sources = "src/Partita/*/*.cs"
     operation = r"Task<I{0}ApiResponse> {0}Async\("
     wide = r"public long\?? {} \{{"
+    narrow = ("long", "int")
     problem = r"class Problem [^@]*?public [\w<>?]+ {} \{{"
     untyped = r"public (?:object|Object|dynamic|Dictionary<string, [Oo]bject>)\?? [A-Z]\w* \{.*"
 
