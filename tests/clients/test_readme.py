@@ -1,10 +1,12 @@
 """What `clients/README.md` shows is what the other tests run."""
 
+import json
 import re
 import textwrap
+import tomllib
 import unittest
 
-from workbench import ROOT
+from workbench import HERE, ROOT
 
 CLIENTS = ROOT / "clients"
 README = (CLIENTS / "README.md").read_text()
@@ -38,6 +40,18 @@ class ReadmeTest(unittest.TestCase):
                 self.assertIn(file.read_text(), blocks)
         [macro] = re.findall(r"^progenitor::generate_api!.*\n", (CLIENTS / "progenitor/src/main.rs").read_text(), re.MULTILINE)
         self.assertIn(macro, blocks)
+
+    def test_the_versions_are_those_that_were_tried(self):
+        pins = json.loads((HERE / "package.json").read_text())["devDependencies"]
+        pins |= dict(line.split("==") for line in (HERE / "requirements.txt").read_text().split() if "==" in line)
+        pins["openapi-generator"] = pins["openapi-generator-cli"]
+        locked = tomllib.loads((CLIENTS / "Cargo.lock").read_text())["package"]
+        pins |= {package["name"]: package["version"] for package in locked if package["name"] == "progenitor"}
+        rows = re.findall(r"^\| ([^|`,]+?)(?: `.*?)? \| ([\d., ]+)", README, re.MULTILINE)
+        self.assertEqual(len(rows), 11)
+        for names, versions in rows:
+            for name, version in zip(names.split(" + "), versions.strip().split(", "), strict=True):
+                self.assertEqual(pins[name].rsplit(".", 1)[0], version, name)
 
     def test_nothing_else_is_shown(self):
         # Of each of ten programs what it does and how its client is made, and of C# the latter.
