@@ -65,7 +65,9 @@ impl fmt::Display for Failure {
             Failure::Usage(message) => formatter.write_str(message),
             Failure::Of(error) if error.is_passing() => write!(formatter, "{error}; run it again later"),
             Failure::Of(error) => error.fmt(formatter),
-            Failure::Some { kind: Some(Kind::Interrupted), .. } => formatter.write_str("stopped"),
+            Failure::Some { kind: Some(Kind::Interrupted), failed, of } => {
+                write!(formatter, "stopped; {failed} of {of} files are not uploaded")
+            }
             Failure::Some { failed, of, .. } => write!(formatter, "{failed} of {of} files were not uploaded"),
         }
     }

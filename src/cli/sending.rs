@@ -51,6 +51,7 @@ pub(super) struct Sending {
     stop: CancellationToken,
     patience: Duration,
     claimed: Arc<Mutex<HashSet<Uuid>>>,
+    files: usize,
     pub(super) progress: Arc<Progress>,
     pub(super) preferences: Preferences,
     flags: How,
@@ -69,7 +70,18 @@ impl Sending {
         let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
         let service = service.with_patience(flags.patience);
         let (stop, patience) = (stopped_by_signals(&progress), flags.patience);
-        Ok(Sending { service, store, gate, stop, patience, claimed: Arc::default(), progress, preferences, flags })
+        Ok(Sending {
+            service,
+            store,
+            gate,
+            stop,
+            patience,
+            claimed: Arc::default(),
+            files,
+            progress,
+            preferences,
+            flags,
+        })
     }
 
     /// A transfer that tells of this file.
@@ -122,6 +134,10 @@ impl Sending {
 
     async fn tell_failure(&self, file: &FileProgress, path: &str, is_stream: bool, error: &Error) {
         let id = file.id();
+        if id.is_none() && error.kind == Kind::Interrupted && self.files > 1 {
+            // It was not begun with: all of these are told together.
+            return;
+        }
         let mut text = format!("{path}: {error}");
         if let Some(id) = id {
             // Of what is over nothing is left to go on with.

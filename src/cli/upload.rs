@@ -65,10 +65,13 @@ Exit codes:
   2    it was not asked for rightly
   3    the key or token is not good, or not good for this
   4    there is no such upload or file
-  5    it went wrong for now: run it again, and it goes on where it was
+  5    it went wrong for now: run it again, and what was begun goes on where it was
   6    bytes are not what they should be
   130  stopped by Ctrl-C or SIGTERM; the uploads are kept, and the commands that go on are printed
 With several files the code is 1, unless all that failed did so for one reason.";
+
+/// A longer path within its folder is not kept with the object: all of its metadata together may have 1,536 bytes.
+const LONGEST_WITHIN: usize = 1_024;
 
 /// What standard input is called.
 const STDIN: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
@@ -122,7 +125,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
             name.clone().unwrap_or_else(|| if item.path == Path::new("-") { "stdin".into() } else { own.into() });
         let guessed = || mime_guess::from_path(&filename).first().map(|guess| guess.to_string());
         let mut metadata = metadata.clone();
-        if let Some(path) = &item.within {
+        if let Some(path) = item.within.as_ref().filter(|path| as_sent(path) <= LONGEST_WITHIN) {
             metadata.entry("path".to_owned()).or_insert_with(|| path.clone());
         }
         let (content_type, preset) = (content_type.clone().or_else(guessed), preset.clone());
@@ -259,6 +262,11 @@ fn bytes(text: &str) -> Result<u64, Failure> {
         return Err(Failure::usage(format!("{text} is no size of a part: 5MiB to 5GiB, in whole MiB")));
     }
     Ok(size)
+}
+
+/// Bytes of metadata in a request to S3, where what is not ASCII takes three times its own.
+fn as_sent(text: &str) -> usize {
+    text.bytes().map(|byte| if byte.is_ascii() { 1 } else { 3 }).sum()
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -107,7 +107,13 @@ struct Sink {
 }
 
 enum Out {
-    File { file: std::fs::File, partial: PathBuf, path: PathBuf },
+    File {
+        file: std::fs::File,
+        partial: PathBuf,
+        path: PathBuf,
+    },
+    /// A pipe or a device, whose place no file is to take.
+    Special(std::fs::File),
     Output(io::Stdout),
 }
 
@@ -118,6 +124,10 @@ impl Sink {
             Destination::Output => return Ok(Sink { out: Out::Output(io::stdout()), length: 0, sum }),
             Destination::File(path) => path.clone(),
         };
+        if std::fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
+            let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+            return Ok(Sink { out: Out::Special(file), length: 0, sum });
+        }
         let partial = partial_of(&path, wanted);
         let file = std::fs::OpenOptions::new().read(true).append(true).create(true).open(&partial)?;
         // Two that append to one file would make a third of it. The lock ends with the process.
@@ -146,7 +156,7 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.out {
-            Out::File { file, .. } => file.write_all(bytes)?,
+            Out::File { file, .. } | Out::Special(file) => file.write_all(bytes)?,
             Out::Output(output) => output.write_all(bytes)?,
         }
         self.sum.update(bytes);
@@ -163,6 +173,7 @@ impl Sink {
                 file.sync_all()?;
                 std::fs::rename(partial, path)
             }
+            Out::Special(mut file) => file.flush(),
             Out::Output(mut output) => output.flush(),
         }
     }

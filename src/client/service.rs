@@ -24,6 +24,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Nobody is waited for longer than this because of a `Retry-After`.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
+/// Bytes. Ten thousand part URLs are seven million.
+const LONGEST_ANSWER: usize = 64 << 20;
 /// Entries of a list that are asked for at once.
 const PAGE: usize = 1_000;
 
@@ -278,9 +280,16 @@ impl Service {
                 request = request.header("idempotency-key", key);
             }
             let unreachable = |error| Error::of_exchange("service-unreachable", "the service", &error);
-            let response = request.send().await.map_err(unreachable)?;
+            let mut response = request.send().await.map_err(unreachable)?;
             let (status, retry_after) = (response.status(), asked_pause(response.headers()));
-            let text = response.text().await.map_err(unreachable)?;
+            let mut text = Vec::new();
+            while let Some(bytes) = response.chunk().await.map_err(unreachable)? {
+                text.extend_from_slice(&bytes);
+                if text.len() > LONGEST_ANSWER {
+                    return Err(unexpected("it does not end"));
+                }
+            }
+            let text = String::from_utf8_lossy(&text);
             if status.is_success() {
                 let read = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
                 let json = read.map_err(|error| unexpected(&error.to_string()))?;
