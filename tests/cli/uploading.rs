@@ -118,7 +118,7 @@ async fn many_files_are_under_one_limit() {
     let ran = machine.run(&arguments).await.ok();
     assert_eq!(ran.out.lines().count(), 6);
     assert_eq!(service.s3().count(Operation::UploadPart), 18);
-    assert_eq!(service.s3().most_at_once(Operation::UploadPart), 3);
+    assert_eq!(service.s3().most_at_once_in_all(Operation::UploadPart), 3);
     slow.lift();
 }
 

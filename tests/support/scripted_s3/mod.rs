@@ -167,6 +167,11 @@ impl ScriptedS3 {
         };
         calls.iter().map(of_one).max().unwrap_or(0)
     }
+
+    /// The same, whatever they are for.
+    pub(crate) fn most_at_once_in_all(&self, operation: Operation) -> usize {
+        call::most_at_once(self.calls(Some(operation)).iter())
+    }
 }
 
 async fn listen<S>(service: S) -> SocketAddr
