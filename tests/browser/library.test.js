@@ -223,19 +223,19 @@ test("a token may come from a function, and is asked for anew when it was refuse
     return route.fulfill({ status: 401, contentType: "application/problem+json", body });
   });
   const asked = await demo.page.evaluate(async () => {
-    /** @type {(string | undefined)[]} */
+    /** @type {unknown[]} */
     const asked = [];
     let token = "old";
-    const ask = async (/** @type {string | undefined} */ rejected) => {
-      asked.push(rejected);
-      if (rejected) token = "fresh";
+    const ask = async (/** @type {{ token?: string } | undefined} */ refused) => {
+      asked.push(refused);
+      if (refused) token = "fresh";
       return token;
     };
     await window.client.upload(window.chosen(), { token: ask });
     return asked;
   });
   assert.deepEqual(sent, ["Bearer old", "Bearer fresh", "Bearer fresh"]);
-  assert.deepEqual(asked, [undefined, "old", undefined]);
+  assert.deepEqual(asked, [undefined, { token: "old" }, undefined]);
 });
 
 test("parts that have to carry checksums carry them", async (t) => {

@@ -22,7 +22,7 @@ import { Service } from "./service.js";
 import { isTaken } from "./tabs.js";
 import { nameOf, Upload } from "./upload.js";
 
-export { fingerprint, Upload, UploadError };
+export { fingerprint, send, Upload, UploadError };
 
 /** @typedef {import("./events.js").UploadEvent} UploadEvent */
 /** @typedef {import("./events.js").UploadResource} UploadResource */
@@ -38,8 +38,8 @@ export { fingerprint, Upload, UploadError };
  *
  * @typedef {object} ConnectOptions
  * @property {string} [endpoint] the service's origin; by default the page's own
- * @property {Token} [token] sent as `Authorization: Bearer …`; a function is asked for each call, and again, with the token
- *   that was refused, after a `401`
+ * @property {Token} [token] sent as `Authorization: Bearer …`; a function is asked for each call, and again, with what was
+ *   refused, after a `401`: if it then answers another token, the call is repeated
  * @property {boolean} [checksum] whether the service is to compare a checksum of the whole file with S3's; true by default
  * @property {number} [connections] at most so many parts on their way at once to one host, 6 by default
  * @property {number} [stallMs] a part of which nothing has gone for so long begins anew; 30 s by default

@@ -6,7 +6,7 @@ import { parseRetryAfter } from "./retry.js";
 /** How long a call may take. The service answers a long completion with 202 after some seconds. */
 const TIMEOUT_MS = 60_000;
 
-/** @typedef {string | ((rejected: string | undefined) => string | undefined | Promise<string | undefined>)} Token */
+/** @typedef {string | ((refused?: { token?: string }) => string | undefined | Promise<string | undefined>)} Token */
 /** @typedef {{ operationId: string, method: string, url: string, body?: unknown, status?: number }} Call */
 /** @typedef {{ status: number, body: any, retryAfterMs: number | undefined }} Answer */
 
@@ -56,7 +56,7 @@ export class Service {
     const place = path.replace(/{}/g, () => encodeURIComponent(ids[next++]));
     const url = this.endpoint + place + (query ? `?${new URLSearchParams(query)}` : "");
     const call = { operationId, method, url, body };
-    let token = typeof this.#token === "function" ? await this.#token(undefined) : this.#token;
+    let token = typeof this.#token === "function" ? await this.#token() : this.#token;
     for (;;) {
       try {
         const answer = await this.#exchange(call, token, headers);
@@ -65,7 +65,7 @@ export class Service {
       } catch (thrown) {
         const error = UploadError.from(thrown);
         onCall?.({ ...call, status: error.status });
-        const fresh = error.status === 401 && typeof this.#token === "function" ? await this.#token(token) : token;
+        const fresh = error.status === 401 && typeof this.#token === "function" ? await this.#token({ token }) : token;
         if (fresh === token) throw error;
         token = fresh;
       }
