@@ -8,9 +8,19 @@ use partita::cli::{Arguments, run};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // Empty outside the tests' build.
     let _failpoints = fail::FailScenario::setup();
-    run(Arguments::parse()).await
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("partita: no threads are to be had: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(arguments));
+    // Whoever is reading a file still need not get to its end.
+    runtime.shutdown_background();
+    code
 }

@@ -277,6 +277,8 @@ async fn taken_over_at(failpoint: &str, asleep: Duration) -> (Cluster, Vec<Compl
         }
     };
     tokio::time::timeout(PATIENCE, claimed).await.expect("a claim");
+    // From the claim to where it falls asleep there is a way to go, and it sleeps for two seconds.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     cluster.stop(0);
     let stopped = Instant::now();
     cluster.end_leases_of(0).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::connection::Connection;
-use super::ending::{Failure, Format};
+use super::ending::{Failure, Format, tell};
 use crate::client::Service;
 
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(super) struct How {
 impl How {
     /// The service: it is waited for a few seconds, and not in silence.
     pub(super) fn service(&self) -> Result<Service, Failure> {
-        let on_retry = |error: &crate::client::Error, _| eprintln!("partita: {error}; trying again");
+        let on_retry = |error: &crate::client::Error, _| tell(&format!("partita: {error}; trying again"));
         self.connection.open(Arc::new(on_retry)).map(|(service, _)| service)
     }
 }

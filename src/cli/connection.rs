@@ -70,7 +70,12 @@ impl Connection {
     /// When the address, the token's file or the file of preferences is not right.
     pub(super) fn open(&self, on_retry: OnRetry) -> Result<(Service, Preferences), Failure> {
         let preferences = Preferences::load()?;
-        let server = self.server.as_deref().or(preferences.server.as_deref()).unwrap_or(SERVER);
+        let server = self
+            .server
+            .as_deref()
+            .filter(|server| !server.is_empty())
+            .or(preferences.server.as_deref())
+            .unwrap_or(SERVER);
         let token = match (&self.token_file, std::env::var("PARTITA_TOKEN"), &preferences.token_file) {
             (Some(file), _, _) => Some(token(file)?),
             (None, Ok(token), _) if !token.trim().is_empty() => Some(token.into()),
@@ -79,6 +84,11 @@ impl Connection {
         };
         let service = Service::new(server, token.as_ref(), on_retry).map_err(Failure::usage)?;
         Ok((service, preferences))
+    }
+
+    /// Whether the token comes from standard input, which is then nobody else's.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.token_file.as_deref() == Some(Path::new("-"))
     }
 
     /// The flags with which another run reaches the same service; the environment is not repeated.

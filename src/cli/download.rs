@@ -55,7 +55,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
         None => Destination::File(own_name(&file.filename)?.into()),
     };
     if let Destination::File(path) = &to
-        && path.exists()
+        && path.is_file()
         && !flags.force
     {
         return Err(Failure::usage(format!("{} is there already; give --force to take its place", path.display())));

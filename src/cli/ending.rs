@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -64,7 +65,9 @@ impl fmt::Display for Failure {
             Failure::Usage(message) => formatter.write_str(message),
             Failure::Of(error) if error.is_passing() => write!(formatter, "{error}; run it again later"),
             Failure::Of(error) => error.fmt(formatter),
-            Failure::Some { kind: Some(Kind::Interrupted), .. } => formatter.write_str("stopped"),
+            Failure::Some { kind: Some(Kind::Interrupted), failed, of } => {
+                write!(formatter, "stopped; {failed} of {of} files are not uploaded")
+            }
             Failure::Some { failed, of, .. } => write!(formatter, "{failed} of {of} files were not uploaded"),
         }
     }
@@ -73,22 +76,34 @@ impl fmt::Display for Failure {
 /// Tells what went wrong, and answers the exit code.
 pub(super) fn end(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
+        Ok(()) if IS_LOST.load(Ordering::Relaxed) => {
+            tell("partita: all is done, but the results could not be printed");
+            ExitCode::FAILURE
+        }
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Of a single file all is said.
             if !matches!(failure, Failure::Some { of: 1, .. }) {
-                eprintln!("partita: {}", printable(&failure.to_string()));
+                tell(&format!("partita: {failure}"));
             }
             ExitCode::from(failure.code())
         }
     }
 }
 
+/// Something on standard output could not be printed, and not because whoever reads it had seen enough.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// One line on standard error. If nobody takes it, work goes on.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
+}
+
 /// One line on standard output.
 pub(super) fn print(line: &str) {
-    // Whoever reads may have seen enough.
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
+    match writeln!(std::io::stdout(), "{}", printable(line)) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => IS_LOST.store(true, Ordering::Relaxed),
+        _ => {}
     }
 }
 
@@ -103,6 +118,11 @@ pub(super) fn show(format: Format, json: &Value, text: impl FnOnce() -> String) 
 /// Names come from others: what would move the cursor or colour the terminal is not passed on.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same, of a name that stands in a line with others.
+pub(super) fn word(text: &str) -> String {
+    printable(text).replace('\n', "\u{fffd}")
 }
 
 /// A moment as the service tells it, to the second.

@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 
 use super::asking;
-use super::ending::{Failure, moment, printable, show};
+use super::ending::{Failure, moment, show, word};
 use crate::client::{FileEntry, Upload, UploadFilter};
 
 #[derive(Debug, Args)]
@@ -39,8 +39,8 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
 }
 
 fn file_line(file: &FileEntry) -> String {
-    let (size, owner) = (HumanBytes(file.size.unsigned_abs()).to_string(), printable(&file.owner));
-    format!("{}  {size:>11}  {}  {owner:10}  {}", file.id, moment(&file.created_at), printable(&file.filename))
+    let (size, owner) = (HumanBytes(file.size.unsigned_abs()).to_string(), word(&file.owner));
+    format!("{}  {size:>11}  {}  {owner:10}  {}", file.id, moment(&file.created_at), word(&file.filename))
 }
 
 fn upload_line(upload: &Upload) -> String {
@@ -50,6 +50,6 @@ fn upload_line(upload: &Upload) -> String {
         ("open", Some(size)) if size > 0 => format!("{} %", 100 * upload.recorded_bytes.clamp(0, size) / size),
         _ => String::new(),
     };
-    let (state, created, name) = (&upload.state, moment(&upload.created_at), printable(&upload.filename));
+    let (state, created, name) = (&upload.state, moment(&upload.created_at), word(&upload.filename));
     format!("{}  {state:10}  {size:>11}  {share:>5}  {created}  {name}", upload.id)
 }

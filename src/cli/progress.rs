@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressS
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::ending::printable;
+use super::ending::{tell, word};
 use crate::client::{Error, Event, Watch};
 
 /// Between two plain lines, and between two JSON lines of one file.
@@ -107,8 +107,8 @@ impl Progress {
     /// A line for people, which does not break the bars.
     pub(super) fn note(&self, text: &str) {
         match self.mode {
-            Mode::Bar => self.bars.suspend(|| eprintln!("{}", printable(text))),
-            Mode::Plain => eprintln!("{}", printable(text)),
+            Mode::Bar => self.bars.suspend(|| tell(text)),
+            Mode::Plain => tell(text),
             Mode::Auto | Mode::Json | Mode::None => {}
         }
     }
@@ -117,7 +117,7 @@ impl Progress {
     pub(super) fn warn(&self, text: &str, json: Value) {
         match self.mode {
             Mode::Json => emit(&json),
-            Mode::None => eprintln!("{}", printable(text)),
+            Mode::None => tell(text),
             _ => self.note(text),
         }
     }
@@ -241,7 +241,8 @@ impl Watch for FileProgress {
                 self.moved();
             }
             Event::Lost(bytes) => {
-                self.moved.fetch_sub(bytes, Ordering::Relaxed);
+                let less = |moved: u64| Some(moved.saturating_sub(bytes));
+                let _ = self.moved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
                 self.all.total.iter().for_each(|total| total.dec(bytes));
                 self.moved();
             }
@@ -272,7 +273,7 @@ fn bar(size: Option<u64>) -> ProgressBar {
 
 /// A name as wide as the others: of a long one, its end.
 fn column(name: &str) -> String {
-    let name = printable(name);
+    let name = word(name);
     let length = name.chars().count();
     if length <= NAME_WIDTH {
         return format!("{name:NAME_WIDTH$}");

@@ -1,12 +1,14 @@
 //! What `upload` and `resume` have in common: how bytes are sent, how that is told, and how Ctrl-C is taken.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::connection::{Connection, Preferences, quoted};
 use super::ending::{Failure, Format, show};
@@ -48,6 +50,8 @@ pub(super) struct Sending {
     pub(super) gate: Arc<Gate>,
     stop: CancellationToken,
     patience: Duration,
+    claimed: Arc<Mutex<HashSet<Uuid>>>,
+    files: usize,
     pub(super) progress: Arc<Progress>,
     pub(super) preferences: Preferences,
     flags: How,
@@ -60,24 +64,41 @@ impl Sending {
         let progress = Progress::new(mode, files, size);
         let told = progress.clone();
         let (service, preferences) = flags.connection.open(Arc::new(move |error, pause| told.retry(error, pause)))?;
-        let parallel = flags.parallel.map(usize::from).or(preferences.parallel);
+        let parallel = flags.parallel.map(usize::from).or(preferences.parallel.map(|parallel| parallel.min(256)));
         let now = Instant::now();
         let gate = Arc::new(parallel.map_or_else(|| Gate::adaptive(now), |parallel| Gate::fixed(parallel, now)));
         let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
         let service = service.with_patience(flags.patience);
         let (stop, patience) = (stopped_by_signals(&progress), flags.patience);
-        Ok(Sending { service, store, gate, stop, patience, progress, preferences, flags })
+        Ok(Sending {
+            service,
+            store,
+            gate,
+            stop,
+            patience,
+            claimed: Arc::default(),
+            files,
+            progress,
+            preferences,
+            flags,
+        })
     }
 
     /// A transfer that tells of this file.
     pub(super) fn of(&self, file: &Arc<FileProgress>) -> Transfer {
         let Sending { service, store, gate, stop, patience, .. } = self;
         let (service, store, gate, stop) = (service.clone(), store.clone(), gate.clone(), stop.clone());
-        Transfer { service, store, gate, watch: file.clone(), stop, patience: *patience }
+        Transfer { service, store, gate, watch: file.clone(), stop, patience: *patience, claimed: self.claimed.clone() }
     }
 
     /// Prints the result of a file, and tells how it ended. `path` is how it was named, for the command that goes on.
-    pub(super) async fn end(&self, file: &FileProgress, path: &str, outcome: Result<Sent, Error>) -> Result<(), Error> {
+    pub(super) async fn end(
+        &self,
+        file: &FileProgress,
+        path: &str,
+        is_stream: bool,
+        outcome: Result<Sent, Error>,
+    ) -> Result<(), Error> {
         match outcome {
             Ok(sent) => {
                 file.end(json!({ "event": "completed", "id": sent.upload.known.id, "verifiedBy": sent.verified_by }));
@@ -87,7 +108,7 @@ impl Sending {
             Err(error) => {
                 let failed = json!({ "event": "failed", "code": error.code, "detail": error.message, "id": file.id() });
                 file.end(failed);
-                self.tell_failure(file, path, &error).await;
+                self.tell_failure(file, path, is_stream, &error).await;
                 Err(error)
             }
         }
@@ -100,31 +121,42 @@ impl Sending {
             "upload": sent.upload.json,
         });
         self.progress
-            .above(|| show(self.flags.output, &json, || format!("{}  {}", upload.id, super::ending::printable(path))));
+            .above(|| show(self.flags.output, &json, || format!("{}  {}", upload.id, super::ending::word(path))));
         let size = HumanBytes(upload.object.as_ref().map_or(0, |object| object.size.unsigned_abs()));
+        let how = if sent.checksum.is_some() { "uploaded" } else { "uploaded before" };
         let proof = match sent.verified_by {
             Some("object") => "S3's checksum is that of the file",
             Some(_) => "S3 checked every part",
             None => "nothing but the size was verified: this store tells no checksum",
         };
-        self.progress.note(&format!("{path}: {size} uploaded; {proof}"));
+        self.progress.note(&format!("{path}: {size} {how}; {proof}"));
     }
 
-    async fn tell_failure(&self, file: &FileProgress, path: &str, error: &Error) {
+    async fn tell_failure(&self, file: &FileProgress, path: &str, is_stream: bool, error: &Error) {
         let id = file.id();
+        if id.is_none() && error.kind == Kind::Interrupted && self.files > 1 {
+            // It was not begun with: all of these are told together.
+            return;
+        }
         let mut text = format!("{path}: {error}");
         if let Some(id) = id {
-            let may_go_on = matches!(error.kind, Kind::Interrupted | Kind::Passing | Kind::Access);
+            // Of what is over nothing is left to go on with.
+            let is_over = error.kind == Kind::NotFound || error.code == "checksum-mismatch";
+            let is_other = matches!(error.code.as_str(), "file-differs" | "file-changed");
             if error.kind == Kind::Interrupted && self.flags.abort_on_interrupt {
                 let aborting = self.service.clone().with_patience(Duration::from_secs(3));
                 text = match aborting.abort(&id.to_string()).await {
                     Ok(()) => format!("{path}: stopped, and upload {id} is given up"),
                     Err(error) => format!("{path}: stopped; upload {id} could not be given up: {error}"),
                 };
-            } else if path == "-" && error.kind != Kind::Integrity {
-                text += &format!("\n  a stream cannot be gone on with; give it up: partita abort{} {id}", self.reach());
-            } else if may_go_on {
-                text += &format!("\n  go on with it: partita resume{} {id} {}", self.reach(), quoted(path));
+            } else if is_over {
+                // The message says all there is.
+            } else if is_stream || is_other {
+                text += &format!("\n  give it up: partita abort{} {id}", self.reach());
+            } else {
+                // A name is not to be taken for a flag.
+                let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+                text += &format!("\n  go on with it: partita resume{} {id} {}", self.reach(), quoted(&path));
             }
         }
         let json = json!({ "event": "message", "path": path, "id": id, "text": text });

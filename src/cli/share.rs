@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::asking;
-use super::ending::{Failure, moment, printable, show};
+use super::ending::{Failure, moment, show, tell, word};
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("with").required(true).args(["subjects", "link"]))]
@@ -35,13 +35,13 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
     if subjects.is_empty() {
         let link = service.download_url(&id, ttl).await?;
         show(asking.output, &link.json, || link.known.url.clone());
-        eprintln!("good until {}", moment(&link.known.expires_at));
+        tell(&format!("good until {}", moment(&link.known.expires_at)));
         return Ok(());
     }
     for subject in &subjects {
         service.share(&id, subject, !revoke).await?;
         let told = json!({ "id": id, "subject": subject, "shared": !revoke });
-        let (how, name) = (if revoke { "no longer shared with" } else { "shared with" }, printable(subject));
+        let (how, name) = (if revoke { "no longer shared with" } else { "shared with" }, word(subject));
         show(asking.output, &told, || format!("{id}  {how} {name}"));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `partita upload`: files, folders and standard input to S3.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -64,10 +65,16 @@ Exit codes:
   2    it was not asked for rightly
   3    the key or token is not good, or not good for this
   4    there is no such upload or file
-  5    it went wrong for now: run it again, and it goes on where it was
+  5    it went wrong for now: run it again, and what was begun goes on where it was
   6    bytes are not what they should be
   130  stopped by Ctrl-C or SIGTERM; the uploads are kept, and the commands that go on are printed
 With several files the code is 1, unless all that failed did so for one reason.";
+
+/// A longer path within its folder is not kept with the object: all of its metadata together may have 1,536 bytes.
+const LONGEST_WITHIN: usize = 1_024;
+
+/// What standard input is called.
+const STDIN: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
 /// One of the things to upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +125,9 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
             name.clone().unwrap_or_else(|| if item.path == Path::new("-") { "stdin".into() } else { own.into() });
         let guessed = || mime_guess::from_path(&filename).first().map(|guess| guess.to_string());
         let mut metadata = metadata.clone();
-        metadata.extend(item.within.clone().map(|path| ("path".to_owned(), path)));
+        if let Some(path) = item.within.as_ref().filter(|path| as_sent(path) <= LONGEST_WITHIN) {
+            metadata.entry("path".to_owned()).or_insert_with(|| path.clone());
+        }
         let (content_type, preset) = (content_type.clone().or_else(guessed), preset.clone());
         Wanted { filename, content_type, preset, part_size, part_checksum: part_checksum.clone(), metadata }
     };
@@ -129,13 +138,15 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
             let name = item.name();
             let file = sending.progress.file(&name, item.size);
             let transfer = sending.of(&file);
-            let outcome = match source(&item, part_size) {
+            let input = source(&item, part_size);
+            let is_stream = matches!(input, Ok(Input::Stream(_)));
+            let outcome = match input {
                 _ if transfer.stop.is_cancelled() => Err(Error::interrupted()),
                 Ok(Input::File(source)) => transfer.upload(source, &wanted, new).await,
                 Ok(Input::Stream(stream)) => transfer.stream(stream, &wanted).await,
                 Err(error) => Err(error),
             };
-            sending.end(&file, &name, outcome).await.err().map(|error| error.kind)
+            sending.end(&file, &name, is_stream, outcome).await.err().map(|error| error.kind)
         }
     };
     let at_once = sending.gate.most();
@@ -176,11 +187,14 @@ fn source(item: &Item, part_size: Option<u64>) -> Result<Input, Error> {
     };
     let part_size = part_size.unwrap_or(STREAM_PART);
     if item.path == Path::new("-") {
-        return Ok(Input::Stream(Stream::new(std::io::stdin(), part_size)));
+        return Ok(Input::Stream(Stream::new(|| Ok(std::io::stdin()), part_size)));
     }
-    if item.is_stream() {
-        let pipe = std::fs::File::open(&item.path).map_err(unreadable)?;
-        return Ok(Input::Stream(Stream::new(pipe, part_size)));
+    // What the kernel makes up has no size until it is read.
+    let has_bytes =
+        || std::fs::File::open(&item.path).and_then(|mut file| file.read(&mut [0])).is_ok_and(|read| read > 0);
+    if item.is_stream() || (item.size == Some(0) && has_bytes()) {
+        let path = item.path.clone();
+        return Ok(Input::Stream(Stream::new(move || std::fs::File::open(path), part_size)));
     }
     File::open(&item.path).map(Input::File).map_err(unreadable)
 }
@@ -222,8 +236,9 @@ impl Flags {
                 items.push(Item { path: entry.path().to_owned(), size: Some(size), within: name });
             }
         }
-        let streams = items.iter().filter(|item| item.path == Path::new("-")).count();
-        if streams > 1 {
+        let is_stdin = |item: &&Item| STDIN.iter().any(|name| item.path == Path::new(name));
+        let streams = items.iter().filter(is_stdin).count();
+        if streams > 1 || (streams == 1 && self.sending.connection.reads_stdin()) {
             return Err(Failure::usage("standard input can be read but once"));
         }
         let mut seen = std::collections::HashSet::new();
@@ -242,7 +257,16 @@ fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
 
 fn bytes(text: &str) -> Result<u64, Failure> {
     let size: ByteSize = text.parse().map_err(|_| Failure::usage(format!("{text} is no size; such as 64MiB")))?;
-    Ok(size.as_u64())
+    let (size, mib) = (size.as_u64(), 1 << 20);
+    if !(5 * mib..=5 << 30).contains(&size) || size % mib != 0 {
+        return Err(Failure::usage(format!("{text} is no size of a part: 5MiB to 5GiB, in whole MiB")));
+    }
+    Ok(size)
+}
+
+/// Bytes of metadata in a request to S3, where what is not ASCII takes three times its own.
+fn as_sent(text: &str) -> usize {
+    text.bytes().map(|byte| if byte.is_ascii() { 1 } else { 3 }).sum()
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

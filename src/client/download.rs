@@ -1,9 +1,10 @@
 //! A file from S3 to here, in one piece whatever happens on the way.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::Retryable;
 use crc_fast::{CrcAlgorithm, Digest};
@@ -13,10 +14,13 @@ use super::service::policy;
 use super::urls::base64;
 use super::{Error, Event, FileEntry, Kind, Service, Store, Watch};
 
+/// Fresh URLs that S3 may refuse one after the other before it is believed.
+const REFUSALS: u32 = 3;
+
 /// Where the bytes go.
 #[derive(Debug, Clone)]
 pub enum Destination {
-    /// A file. Until it is whole it is called `NAME.partial`, and what is there of it need not be fetched again.
+    /// A file. Until it is whole it is called `.ID.partial`, and what is there of it need not be fetched again.
     File(PathBuf),
     /// Standard output.
     Output,
@@ -38,15 +42,31 @@ pub async fn download(
     let mut sink = Sink::open(to, file).map_err(|cause| unwritable(to, &cause))?;
     watch.tell(Event::Begun { id: file.id, is_resumed: sink.length > 0, held: sink.length });
     let id = file.id.to_string();
-    while sink.length < file.size.unsigned_abs() {
+    let size = file.size.unsigned_abs();
+    while sink.length < size {
         // Each try goes on where the last one ended, so one that brought something counts as none.
-        let before = sink.length;
+        let (before, refusals, began) = (sink.length, Cell::new(0), Instant::now());
         let sink = tokio::sync::Mutex::new(&mut sink);
         let try_once = || async {
             let mut sink = sink.lock().await;
             let link = service.download_url(&id, None).await?.known;
-            let mut response = store.get(&link.url, sink.length, &file.etag).await?;
+            let got = store.get(&link.url, sink.length, &file.etag).await;
+            let mut response = got.map_err(|mut error| {
+                // A fresh URL that is refused again and again is refused for good.
+                refusals.set(refusals.get() + u32::from(error.code == "url-refused"));
+                if refusals.get() > REFUSALS {
+                    error.kind = Kind::NotFound;
+                }
+                error
+            })?;
             while let Some(bytes) = store.next(&mut response).await? {
+                if sink.length + bytes.len() as u64 > size {
+                    return Err(Error::new(
+                        Kind::Integrity,
+                        "checksum-mismatch",
+                        "S3 sends more bytes than the file has",
+                    ));
+                }
                 sink.write(&bytes).map_err(|cause| unwritable(to, &cause))?;
                 watch.tell(Event::Moved(bytes.len() as u64));
             }
@@ -54,7 +74,7 @@ pub async fn download(
         };
         let fetching = try_once
             .retry(policy(patience))
-            .when(Error::is_passing)
+            .when(|error| error.is_passing() && began.elapsed() < patience)
             .notify(|error, pause| watch.tell(Event::Retry { error, pause }));
         tokio::select! {
             outcome = fetching => outcome?,
@@ -87,7 +107,13 @@ struct Sink {
 }
 
 enum Out {
-    File { file: std::fs::File, partial: PathBuf, path: PathBuf },
+    File {
+        file: std::fs::File,
+        partial: PathBuf,
+        path: PathBuf,
+    },
+    /// A pipe or a device, whose place no file is to take.
+    Special(std::fs::File),
     Output(io::Stdout),
 }
 
@@ -98,8 +124,14 @@ impl Sink {
             Destination::Output => return Ok(Sink { out: Out::Output(io::stdout()), length: 0, sum }),
             Destination::File(path) => path.clone(),
         };
+        if std::fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
+            let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+            return Ok(Sink { out: Out::Special(file), length: 0, sum });
+        }
         let partial = partial_of(&path, wanted);
         let file = std::fs::OpenOptions::new().read(true).append(true).create(true).open(&partial)?;
+        // Two that append to one file would make a third of it. The lock ends with the process.
+        file.try_lock().map_err(|_| io::Error::other("another download of it is at work"))?;
         let mut sink = Sink { out: Out::File { file, partial, path }, length: 0, sum };
         sink.take_in_what_is_there(wanted.size.unsigned_abs())?;
         Ok(sink)
@@ -124,7 +156,7 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.out {
-            Out::File { file, .. } => file.write_all(bytes)?,
+            Out::File { file, .. } | Out::Special(file) => file.write_all(bytes)?,
             Out::Output(output) => output.write_all(bytes)?,
         }
         self.sum.update(bytes);
@@ -135,9 +167,13 @@ impl Sink {
     fn finish(self) -> io::Result<()> {
         match self.out {
             Out::File { file, partial, path } => {
+                if file.metadata()?.len() != self.length {
+                    return Err(io::Error::other("somebody else has written to it"));
+                }
                 file.sync_all()?;
                 std::fs::rename(partial, path)
             }
+            Out::Special(mut file) => file.flush(),
             Out::Output(mut output) => output.flush(),
         }
     }
@@ -149,11 +185,9 @@ impl Sink {
     }
 }
 
-/// Named for the file's id, so that the beginning of one is never taken for that of another.
+/// Named for the file's id alone, so that the beginning of one is never taken for that of another, and no name is too long.
 fn partial_of(path: &Path, wanted: &FileEntry) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", wanted.id));
-    path.with_file_name(name)
+    path.with_file_name(format!(".{}.partial", wanted.id))
 }
 
 fn unwritable(to: &Destination, cause: &io::Error) -> Error {

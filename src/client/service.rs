@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Nobody is waited for longer than this because of a `Retry-After`.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
+/// Bytes. Ten thousand part URLs are seven million.
+const LONGEST_ANSWER: usize = 64 << 20;
 /// Entries of a list that are asked for at once.
 const PAGE: usize = 1_000;
 
@@ -85,6 +88,8 @@ impl Service {
             .default_headers(headers)
             .connect_timeout(CONNECT)
             .timeout(CALL)
+            // What a page to sign in answers is not the service's word.
+            .redirect(Policy::none())
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Service { base, http, patience: Duration::from_secs(3), on_retry })
@@ -144,7 +149,8 @@ impl Service {
 
     pub(super) async fn record(&self, id: Uuid, parts: &[LandedPart]) -> Result<(), Error> {
         let path = format!("v1/uploads/{id}/parts");
-        self.call(Method::PUT, &path, &[], Some(&json!({ "parts": parts })), None).await.map(drop)
+        let answer = self.call(Method::PUT, &path, &[], Some(&json!({ "parts": parts })), None).await?;
+        read::<Upload>(answer.json).map(drop)
     }
 
     /// Has the service ask S3 which parts it holds.
@@ -173,16 +179,20 @@ impl Service {
         let mut answer = self.post(id, "complete", Some(&body)).await?;
         // S3 may take minutes to put ten thousand parts together.
         while answer.status == StatusCode::ACCEPTED {
-            tokio::time::sleep(answer.retry_after.unwrap_or(Duration::from_secs(1))).await;
+            let least = Duration::from_secs(1);
+            tokio::time::sleep(answer.retry_after.unwrap_or(least).max(least)).await;
             answer = self.post(id, "complete", None).await?;
         }
-        told(answer.json)
+        let upload: Told<Upload> = told(answer.json)?;
+        match upload.known.state.as_str() {
+            "completed" => Ok(upload),
+            state => Err(unexpected(&format!("the upload is {state} after its completion"))),
+        }
     }
 
     /// Gives an upload up.
     pub async fn abort(&self, id: &str) -> Result<(), Error> {
-        let path = path(&["v1", "uploads", id]);
-        self.call(Method::DELETE, &path, &[], None, None).await.map(drop)
+        self.done(Method::DELETE, &["v1", "uploads", id]).await
     }
 
     /// The caller's files and those shared with it, newest first.
@@ -204,12 +214,20 @@ impl Service {
     /// Lets another have a file, or no longer.
     pub async fn share(&self, id: &str, subject: &str, is_shared: bool) -> Result<(), Error> {
         let method = if is_shared { Method::PUT } else { Method::DELETE };
-        self.call(method, &path(&["v1", "files", id, "shares", subject]), &[], None, None).await.map(drop)
+        self.done(method, &["v1", "files", id, "shares", subject]).await
     }
 
     /// Deletes a file.
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
-        self.call(Method::DELETE, &path(&["v1", "files", id]), &[], None, None).await.map(drop)
+        self.done(Method::DELETE, &["v1", "files", id]).await
+    }
+
+    /// A call that is answered by nothing but that it is done.
+    async fn done(&self, method: Method, pieces: &[&str]) -> Result<(), Error> {
+        match self.call(method, &path(pieces), &[], None, None).await?.status {
+            StatusCode::NO_CONTENT => Ok(()),
+            status => Err(unexpected(&format!("status {status}"))),
+        }
     }
 
     async fn list(&self, pieces: &[&str], query: &[(&str, String)], limit: Option<usize>) -> Result<Vec<Value>, Error> {
@@ -248,6 +266,7 @@ impl Service {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Answer, Error> {
+        let began = Instant::now();
         let try_once = || async {
             let mut url = self.base.join(path).map_err(|error| unexpected(&error.to_string()))?;
             if !query.is_empty() {
@@ -261,18 +280,26 @@ impl Service {
                 request = request.header("idempotency-key", key);
             }
             let unreachable = |error| Error::of_exchange("service-unreachable", "the service", &error);
-            let response = request.send().await.map_err(unreachable)?;
+            let mut response = request.send().await.map_err(unreachable)?;
             let (status, retry_after) = (response.status(), asked_pause(response.headers()));
-            let text = response.text().await.map_err(unreachable)?;
+            let mut text = Vec::new();
+            while let Some(bytes) = response.chunk().await.map_err(unreachable)? {
+                text.extend_from_slice(&bytes);
+                if text.len() > LONGEST_ANSWER {
+                    return Err(unexpected("it does not end"));
+                }
+            }
+            let text = String::from_utf8_lossy(&text);
             if status.is_success() {
-                let json = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or_default() };
+                let read = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+                let json = read.map_err(|error| unexpected(&error.to_string()))?;
                 return Ok(Answer { status, retry_after, json });
             }
             Err(problem(status, retry_after, &text))
         };
         try_once
             .retry(policy(self.patience))
-            .when(Error::is_passing)
+            .when(|error| error.is_passing() && began.elapsed() < self.patience)
             .adjust(|error: &Error, pause| pause.map(|pause| pause + error.retry_after.unwrap_or_default()))
             .notify(|error, pause| (self.on_retry)(error, pause))
             .await

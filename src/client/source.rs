@@ -191,11 +191,19 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Reads parts of `part_size` from `input`, the last one shorter, each into memory: so each can be sent again.
-    pub fn new(mut input: impl Read + Send + 'static, part_size: u64) -> Stream {
+    /// Reads parts of `part_size` from what `open` gives, the last one shorter, each into memory: so each can be sent again. Opening
+    /// a pipe waits for somebody who writes, so that is not done here.
+    pub fn new<R: Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, part_size: u64) -> Stream {
         let (sender, parts) = mpsc::channel(1);
         // Not one of the runtime's threads: it waits for their end, and a terminal may say nothing for ever.
         std::thread::spawn(move || {
+            let mut input = match open() {
+                Ok(input) => input,
+                Err(error) => {
+                    let _ = sender.blocking_send(Err(error));
+                    return;
+                }
+            };
             loop {
                 let mut part = Vec::new();
                 let outcome = input.by_ref().take(part_size).read_to_end(&mut part);

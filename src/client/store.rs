@@ -13,6 +13,8 @@ use super::source::{Piece, Reading};
 use super::{Error, Kind, PartUrl};
 
 const CONNECT: Duration = Duration::from_secs(10);
+/// How much longer an answer may take than the next bytes.
+const PATIENT: u32 = 4;
 /// More of an error is not read.
 const MOST_OF_ERROR: usize = 64 << 10;
 
@@ -67,7 +69,7 @@ impl Store {
         headers.insert(CONTENT_LENGTH, piece.length().into());
 
         let moved = std::sync::Arc::new(AtomicU64::new(0));
-        let Reading { chunks, sum } = piece.open();
+        let Reading { chunks, mut sum } = piece.open();
         let count = moved.clone();
         let body = stream::unfold((chunks, count, on_bytes), |(mut chunks, count, on_bytes)| async move {
             let chunk: Bytes = chunks.recv().await?;
@@ -76,15 +78,17 @@ impl Store {
             Some((Ok::<_, std::io::Error>(chunk), (chunks, count, on_bytes)))
         });
         let request = self.http.put(&to.url).headers(headers).body(Body::wrap_stream(body)).send();
+        let stalls = self.nothing_moves(&moved, piece.length());
+        tokio::pin!(stalls);
         let outcome = tokio::select! {
             outcome = request => outcome,
-            () = self.nothing_moves(&moved) => return Err(stalled()),
+            () = &mut stalls => return Err(stalled()),
         };
         let response = match outcome {
             Ok(response) => response,
             Err(error) => {
                 // A file that cannot be read ends the request, too.
-                if let Ok(Err(cause)) = sum.await
+                if let Ok(Err(cause)) = (&mut sum).await
                     && cause.kind() != std::io::ErrorKind::BrokenPipe
                 {
                     return Err(Error::unreadable(name, &cause));
@@ -98,8 +102,15 @@ impl Store {
         let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         // What is left is read, so that the connection can be used again.
         let _ = self.text(response).await;
-        match sum.await {
+        let sum = tokio::select! {
+            sum = &mut sum => sum,
+            () = &mut stalls => return Err(stalled()),
+        };
+        match sum {
             Ok(Ok(sum)) => Ok(Landed { etag, sum }),
+            Ok(Err(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(Error::new(Kind::Passing, "storage-unreachable", "S3 answered before it had the part"))
+            }
             Ok(Err(cause)) => Err(Error::unreadable(name, &cause)),
             Err(_) => Err(Error::new(Kind::Refused, "unexpected", "the reading of a part was broken off")),
         }
@@ -136,15 +147,15 @@ impl Store {
         }
     }
 
-    /// Resolves once `moved` has stood still for too long.
-    async fn nothing_moves(&self, moved: &AtomicU64) {
+    /// Resolves once `moved` has stood still for too long. What has all been handed over may yet be in buffers on the way.
+    async fn nothing_moves(&self, moved: &AtomicU64, length: u64) {
         let (mut seen, mut since) = (0, Instant::now());
         loop {
             tokio::time::sleep(self.stall / 8).await;
             let now = moved.load(Ordering::Relaxed);
             if now != seen {
                 (seen, since) = (now, Instant::now());
-            } else if since.elapsed() >= self.stall {
+            } else if since.elapsed() >= if now < length { self.stall } else { self.stall * PATIENT } {
                 return;
             }
         }
@@ -172,9 +183,11 @@ impl Store {
         let error = |kind, own| Error::new(kind, own, said.trim_end());
         let error = match (status.as_u16(), code) {
             // AWS says "your bytes were damaged on the way" and "your connection was too slow" with status 400.
-            (400, "BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest" | "RequestTimeout") => {
-                error(Kind::Passing, "storage-busy")
-            }
+            (
+                400,
+                "BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest" | "RequestTimeout" | "IncompleteBody",
+            )
+            | (409, "OperationAborted") => error(Kind::Passing, "storage-busy"),
             // Another URL may do. If the upload is gone, the service says so when it is asked for one.
             (403 | 404, _) | (400, "ExpiredToken") => error(Kind::Passing, "url-refused"),
             (408 | 429 | 500.., _) => error(Kind::Passing, "storage-busy"),

@@ -1,9 +1,9 @@
 //! One upload from its beginning, or from wherever it stands, to its end.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backon::Retryable;
@@ -22,7 +22,7 @@ use super::wire::{LandedPart, Told};
 use super::{
     Checksum, Error, File, Gate, Kind, Part, PartUrl, Service, Store, Stream, Upload, UploadFilter, fingerprint,
 };
-use crate::upload::{Algorithm, PartSet};
+use crate::upload::{Algorithm, MAX_PARTS, PartSet};
 
 /// Bytes of a stream's parts, unless others are asked for: 10,000 of them are 625 GiB.
 pub const STREAM_PART: u64 = 64 << 20;
@@ -119,6 +119,25 @@ pub struct Transfer {
     pub stop: CancellationToken,
     /// How long a step is tried again in all.
     pub patience: Duration,
+    /// The uploads of this run: no two files are sent to one.
+    pub claimed: Arc<Mutex<HashSet<Uuid>>>,
+}
+
+impl Wanted {
+    /// Whether the upload is what is wanted, as far as anything is.
+    fn is_of(&self, upload: &Upload) -> bool {
+        fn fits<T: PartialEq>(wanted: Option<&T>, is: &T) -> bool {
+            wanted.is_none_or(|wanted| wanted == is)
+        }
+        let part_size = u64::try_from(upload.part_size).unwrap_or_default();
+        let part_checksum = self.part_checksum.as_ref().is_none_or(|_| self.part_checksum == upload.part_checksum);
+        self.filename == upload.filename
+            && self.metadata == upload.metadata
+            && fits(self.content_type.as_ref(), &upload.content_type)
+            && fits(self.preset.as_ref(), &upload.preset)
+            && fits(self.part_size.as_ref(), &part_size)
+            && part_checksum
+    }
 }
 
 /// An upload at work.
@@ -137,9 +156,10 @@ impl Transfer {
     pub async fn upload(&self, file: File, wanted: &Wanted, fresh: bool) -> Result<Sent, Error> {
         let fingerprint = fingerprint_of(&file).await?;
         if !fresh {
-            let found = self.find(&fingerprint).await?;
-            let is_same = |upload: &Upload| upload.filename == wanted.filename && is_going(upload);
-            if let Some(upload) = found.into_iter().find(is_same) {
+            let found = self.until_stopped(self.find(&fingerprint)).await?;
+            // What this run has begun itself is another file that has the same bytes.
+            let is_free = |upload: &Upload| is_going(upload) && wanted.is_of(upload) && self.claim(upload.id);
+            if let Some(upload) = found.into_iter().find(is_free) {
                 return self.go_on(upload, Source::File(file)).await;
             }
         }
@@ -153,9 +173,9 @@ impl Transfer {
     pub async fn resume(&self, id: Option<&str>, file: File) -> Result<Sent, Error> {
         let fingerprint = fingerprint_of(&file).await?;
         let upload = match id {
-            Some(id) => self.service.upload(id).await?.known,
+            Some(id) => self.until_stopped(self.service.upload(id)).await?.known,
             None => {
-                let mut found = self.find(&fingerprint).await?;
+                let mut found = self.until_stopped(self.find(&fingerprint)).await?;
                 found.retain(|upload| is_going(upload) || upload.state == "completed");
                 found.sort_by_key(|upload| !is_going(upload));
                 let none = "there is no upload of this file to go on with; `partita upload` begins one";
@@ -184,12 +204,49 @@ impl Transfer {
     async fn begin(&self, source: Source, wanted: &Wanted, fingerprint: Option<String>) -> Result<Sent, Error> {
         let size = source.size();
         let asked_at = Instant::now();
-        let (upload, part_urls) = self.create(wanted, Some(size), fingerprint).await?;
+        let (upload, part_urls) = self.until_stopped(self.create(wanted, Some(size), fingerprint)).await?;
         let upload = upload.known;
+        self.claim(upload.id);
         self.watch.tell(Event::Begun { id: upload.id, is_resumed: false, held: 0 });
         let run = Run::new(self, &upload, &source, part_urls, asked_at)?;
         let parts = run.urls.parts();
-        run.finish(parts, false).await
+        self.or_completed(upload.id, false, &source, run.finish(parts, false).await).await
+    }
+
+    /// Whether nobody of this run has the upload yet; from now on somebody has.
+    fn claim(&self, id: Uuid) -> bool {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    /// Another may have gone on with the same upload, and been sooner. What that was is no proof of this file: it is read, and
+    /// compared.
+    async fn or_completed(
+        &self,
+        id: Uuid,
+        is_resumed: bool,
+        source: &Source,
+        outcome: Result<Sent, Error>,
+    ) -> Result<Sent, Error> {
+        match outcome {
+            Err(error) if error.code == "already-completed" => {}
+            outcome => return outcome,
+        }
+        let upload = self.until_stopped(self.service.upload(&id.to_string())).await?;
+        let piece = source.piece(0, source.size());
+        let read = tokio::task::spawn_blocking(move || sums(&piece, None));
+        let sum = match self.until_stopped(async { Ok(read.await) }).await? {
+            Ok(outcome) => outcome.map_err(|cause| Error::unreadable(&source.name(), &cause))?.0,
+            Err(_) => return Err(Error::new(Kind::Refused, "unexpected", "the reading of the file was broken off")),
+        };
+        let checksum = Checksum { algorithm: "CRC64NVME", value: base64(sum) };
+        let verified_by = proof(&upload.known, source.size(), &checksum).map_err(|error| {
+            let message =
+                format!("{} is not the file of upload {id}, which is completed; nothing was sent", source.name());
+            Error { code: "file-differs".into(), message, ..error }
+        })?;
+        // Its parts were checked against somebody's bytes, which need not be these.
+        let verified_by = verified_by.filter(|by| *by == "object");
+        Ok(Sent { upload, checksum: None, verified_by, is_resumed })
     }
 
     async fn create(
@@ -216,34 +273,48 @@ impl Transfer {
     }
 
     async fn go_on(&self, upload: Upload, source: Source) -> Result<Sent, Error> {
-        if upload.state == "completed" {
-            let upload = self.service.upload(&upload.id.to_string()).await?;
-            self.watch.tell(Event::Begun { id: upload.known.id, is_resumed: true, held: source.size() });
-            let verified_by = proof(&upload.known, None)?;
-            return Ok(Sent { upload, checksum: None, verified_by, is_resumed: true });
-        }
+        let id = upload.id;
+        let outcome = if upload.state == "completed" {
+            self.watch.tell(Event::Begun { id, is_resumed: true, held: source.size() });
+            Err(Error::new(Kind::Refused, "already-completed", "the upload is completed"))
+        } else {
+            self.send_the_rest(upload, &source).await
+        };
+        self.or_completed(id, true, &source, outcome).await
+    }
+
+    async fn send_the_rest(&self, upload: Upload, source: &Source) -> Result<Sent, Error> {
         // S3 knows what it has; the records may tell of less.
         let is_open = upload.state == "open" && source.size() > 0;
-        let upload = if is_open { self.service.sync(upload.id).await?.known } else { upload };
-        let parts = self.service.parts(&upload.id.to_string(), None).await?;
+        let syncing = self.service.sync(upload.id);
+        let upload = if is_open { self.until_stopped(syncing).await?.known } else { upload };
+        let id = upload.id.to_string();
+        let parts = self.until_stopped(self.service.parts(&id, None)).await?;
         let parts: Vec<Part> = parts.into_iter().map(|part| part.known).collect();
-        let held = parts.iter().map(|part| part.size.unsigned_abs()).sum::<u64>().min(source.size());
+        let bytes = parts.iter().map(|part| part.size.unsigned_abs());
+        let held = bytes.fold(0, u64::saturating_add).min(source.size());
         self.watch.tell(Event::Begun { id: upload.id, is_resumed: true, held });
 
-        let run = Run::new(self, &upload, &source, Vec::new(), Instant::now())?;
+        let run = Run::new(self, &upload, source, Vec::new(), Instant::now())?;
         let held: BTreeSet<i32> = parts.iter().map(|part| part.part_number).collect();
-        let missing = run.urls.parts().difference(&held).copied().collect();
-        // What is there is read while what is not there is sent.
-        let checking = self.until_stopped(super::held::good(parts, &run.urls, &run.ledger));
-        let (good, ()) = tokio::try_join!(checking, run.send(missing))?;
-        let bad = held
-            .intersection(&run.urls.parts())
-            .copied()
-            .collect::<BTreeSet<i32>>()
-            .difference(&good)
-            .copied()
-            .collect();
-        run.finish(bad, true).await
+        let planned = run.urls.parts();
+        let (held, missing): (BTreeSet<i32>, BTreeSet<i32>) =
+            planned.into_iter().partition(|number| held.contains(number));
+        let looking = self.until_stopped(super::held::look(parts, &run.urls, &run.ledger));
+        if upload.fingerprint.is_some() {
+            // What is there is read while what is not there is sent.
+            let (found, ()) = tokio::try_join!(looking, run.send(missing))?;
+            return run.finish(held.difference(&found.good).copied().collect(), true).await;
+        }
+        // Nothing but its parts tells what file it is of.
+        let found = looking.await?;
+        if found.differs && found.good.is_empty() {
+            let message =
+                format!("{} is not the file of upload {id}: its parts differ; nothing was sent", source.name());
+            return Err(Error::new(Kind::Integrity, "file-differs", message));
+        }
+        let again = held.difference(&found.good).copied();
+        run.finish(again.chain(missing).collect(), true).await
     }
 
     /// Uploads what can be read but once. What fits into one part is uploaded as a file is.
@@ -259,7 +330,7 @@ impl Transfer {
             return self.begin(Source::Memory(first), wanted, None).await;
         }
         let wanted = Wanted { part_size: Some(part_size), ..wanted.clone() };
-        let (upload, _) = self.create(&wanted, None, None).await?;
+        let (upload, _) = self.until_stopped(self.create(&wanted, None, None)).await?;
         let upload = upload.known;
         self.watch.tell(Event::Begun { id: upload.id, is_resumed: false, held: 0 });
         let nothing = Source::Memory(Bytes::new());
@@ -303,7 +374,9 @@ impl<'a> Run<'a> {
         part_urls: Vec<PartUrl>,
         asked_at: Instant,
     ) -> Result<Run<'a>, Error> {
-        let part_size = u64::try_from(upload.part_size).unwrap_or_default().max(1);
+        let part_size = u64::try_from(upload.part_size).ok().filter(|size| *size > 0);
+        let part_size = part_size
+            .ok_or_else(|| Error::new(Kind::Refused, "unexpected", "the service's plan has parts of no size"))?;
         let algorithm = |name: &String| Algorithm::from_name(name).ok();
         let checksum = upload.part_checksum.as_ref().and_then(algorithm);
         if checksum.is_none()
@@ -313,6 +386,9 @@ impl<'a> Run<'a> {
             return Err(Error::new(Kind::Refused, "unexpected", message));
         }
         let parts = source.size().div_ceil(part_size);
+        if parts > MAX_PARTS as u64 {
+            return Err(Error::new(Kind::Refused, "unexpected", "the service's plan has more parts than S3 takes"));
+        }
         let state = Known::new((1..=parts).map(|number| number as i32), part_urls, asked_at);
         let (service, id) = (&transfer.service, upload.id);
         let urls = Urls { service, id, source, part_size, checksum, is_sized: upload.size.is_some(), state };
@@ -382,7 +458,7 @@ impl<'a> Run<'a> {
         F: Future<Output = Result<Signed, Error>>,
     {
         let Transfer { store, gate, watch, patience, .. } = self.transfer;
-        let (refusals, name) = (Cell::new(0), self.urls.source.name());
+        let (refusals, name, began) = (Cell::new(0), self.urls.source.name(), Instant::now());
         let try_once = || async {
             let _pass = gate.enter().await;
             let signed = sign().await?;
@@ -414,7 +490,7 @@ impl<'a> Run<'a> {
         };
         try_once
             .retry(policy(*patience))
-            .when(Error::is_passing)
+            .when(|error| error.is_passing() && began.elapsed() < *patience)
             .adjust(|error: &Error, pause| match error.code.as_str() {
                 // Another URL, and no reason to wait for it.
                 "url-refused" => Some(Duration::ZERO),
@@ -443,15 +519,15 @@ impl<'a> Run<'a> {
                 return Err(Error::new(Kind::Integrity, "file-changed", message));
             }
             let whole = self.ledger.whole();
-            let (sum, size) =
+            let (sum, bytes) =
                 whole.ok_or_else(|| Error::new(Kind::Refused, "unexpected", "a part was lost count of"))?;
             let checksum = Checksum { algorithm: "CRC64NVME", value: base64(sum) };
-            let (untold, size) = (self.ledger.take_untold(), i64::try_from(size).ok().filter(|_| !self.urls.is_sized));
+            let (untold, size) = (self.ledger.take_untold(), i64::try_from(bytes).ok().filter(|_| !self.urls.is_sized));
             self.transfer.watch.tell(Event::Completing);
             let completing = self.transfer.service.complete(self.id, &untold, size, Some(&checksum));
             match self.transfer.until_stopped(completing).await {
                 Ok(upload) => {
-                    let verified_by = proof(&upload.known, Some(&checksum))?;
+                    let verified_by = proof(&upload.known, bytes, &checksum)?;
                     return Ok(Sent { upload, checksum: Some(checksum), verified_by, is_resumed });
                 }
                 Err(error) => {
@@ -482,17 +558,18 @@ fn is_going(upload: &Upload) -> bool {
     matches!(upload.state.as_str(), "open" | "completing")
 }
 
-/// What proves the bytes, if anything does.
-fn proof(upload: &Upload, ours: Option<&Checksum>) -> Result<Option<&'static str>, Error> {
-    let stored = upload.object.as_ref().and_then(|object| object.checksum.as_ref());
-    let is_ours = |ours: &&Checksum| stored.is_some_and(|stored| stored.algorithm == ours.algorithm);
-    match ours.filter(is_ours).zip(stored) {
-        Some((ours, stored)) if ours.value != stored.value => {
-            let message = format!("S3 holds other bytes than were sent: upload {}", upload.id);
-            Err(Error::new(Kind::Integrity, "checksum-mismatch", message))
-        }
+/// What proves these bytes, if anything does.
+fn proof(upload: &Upload, bytes: u64, ours: &Checksum) -> Result<Option<&'static str>, Error> {
+    let differs = |what: &str| {
+        let message = format!("S3 holds {what} than were sent: upload {}", upload.id);
+        Err(Error::new(Kind::Integrity, "checksum-mismatch", message))
+    };
+    let Some(object) = upload.object.as_ref().filter(|object| u64::try_from(object.size) == Ok(bytes)) else {
+        return differs("more or fewer bytes");
+    };
+    match object.checksum.as_ref().filter(|stored| stored.algorithm == ours.algorithm) {
+        Some(stored) if stored.value != ours.value => differs("other bytes"),
         Some(_) => Ok(Some("object")),
-        None if stored.is_some_and(|stored| stored.verified) => Ok(Some("object")),
         None if upload.part_checksum.is_some() => Ok(Some("parts")),
         None => Ok(None),
     }

@@ -23,6 +23,9 @@ const CHECKED: usize = 32;
 /// A URL with less life than a tenth of what it had, or than this, is not begun with.
 const MARGIN: Duration = Duration::from_secs(10);
 
+/// No presigned URL lives longer.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// The URLs of one upload's parts.
 #[derive(Debug)]
 pub(super) struct Urls<'a> {
@@ -55,7 +58,7 @@ pub(super) struct Signed {
 
 impl Signed {
     pub(super) fn new(url: PartUrl, checksum: Option<String>, asked_at: Instant) -> Signed {
-        let life = Duration::from_secs(url.expires_in_seconds);
+        let life = Duration::from_secs(url.expires_in_seconds).min(LONGEST);
         Signed { good_until: asked_at + life.saturating_sub(MARGIN.max(life / 10)), url, checksum }
     }
 }

@@ -16,6 +16,13 @@ pub struct Upload {
     pub state: String,
     /// The name its download will have.
     pub filename: String,
+    /// The media type its download will have.
+    pub content_type: String,
+    /// The named rules it was made under.
+    pub preset: String,
+    /// What is kept with the object.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
     /// Bytes; unknown of a stream that has not ended.
     pub size: Option<i64>,
     /// Bytes of every part but the last.

@@ -329,6 +329,9 @@ fn tidy(value: &mut Value) {
 
 /// `RETRY-AFTER` → `Retry-After`.
 fn header_case(name: &str) -> String {
+    if name == "ETAG" {
+        return "ETag".to_owned();
+    }
     let word = |word: &str| {
         let (head, tail) = word.split_at(word.len().min(1));
         head.to_uppercase() + &tail.to_lowercase()

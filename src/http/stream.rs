@@ -29,8 +29,9 @@ impl ApiResponse for StreamFileAnswer {
         };
         let bytes = || {
             let schema = poem_openapi::types::Binary::<Vec<u8>>::schema_ref();
-            // The file's own type, where it is one that may be shown.
-            vec![MetaMediaType { content_type: "*/*", schema }]
+            // The file's own type, where it is one that may be shown. Generators that read no wildcard need one they know.
+            let media = |content_type| MetaMediaType { content_type, schema: schema.clone() };
+            vec![media("*/*"), media("application/octet-stream")]
         };
         let response = |status, description, content, headers| MetaResponse {
             description,

@@ -17,7 +17,8 @@ async fn exit_codes_are_those_of_the_table() {
     };
     with(&key, &["upload", "a.bin"]).await.with_code(0);
     with(&key, &["upload", "a.bin", "--preset", "none"]).await.with_code(4);
-    with(&key, &["upload", "a.bin", "--part-size", "1MiB"]).await.with_code(1).tells("invalid-part-size");
+    with(&key, &["upload", "a.bin", "--new", "--part-checksum", "MD5"]).await.with_code(1).tells("invalid-checksum");
+    with(&key, &["upload", "a.bin", "--part-size", "1MiB"]).await.with_code(2).tells("5MiB to 5GiB");
     with(&key, &["upload"]).await.with_code(2);
     with(&key, &["upload", "b.bin"]).await.with_code(2).tells("b.bin");
     machine.run(&["upload", "a.bin", "--new"]).await.with_code(3).tells("PARTITA_TOKEN");
@@ -127,4 +128,33 @@ async fn every_shell_gets_completions_and_whoever_reads_little_breaks_nothing() 
     let mut shell = tokio::process::Command::new("sh");
     let output = shell.args(["-c", &command]).env("PARTITA_SERVER", &service.api.base).output().await.expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_reading_stops_no_upload() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    let names = ["a", "b", "c", "d"];
+    names.iter().for_each(|name| machine.write(name, name.as_bytes()));
+    let partita = env!("CARGO_BIN_EXE_partita");
+    let shell = async |command: String| {
+        let mut shell = tokio::process::Command::new("bash");
+        shell.args(["-c", &command]).current_dir(machine.folder.path()).env("PARTITA_SERVER", &service.api.base);
+        shell.status().await.expect("a shell").code()
+    };
+    let all = "upload --new --parallel 1 a b c d";
+    assert_eq!(shell(format!("{partita} {all} 2>/dev/null | head -0; exit ${{PIPESTATUS[0]}}")).await, Some(0));
+    assert_eq!(shell(format!("{partita} {all} >/dev/full 2>/dev/null")).await, Some(1), "results were lost");
+    assert_eq!(shell(format!("{partita} {all} >/dev/null 2>/dev/full")).await, Some(0));
+    assert_eq!(machine.run(&["ls", "--files"]).await.ok().out.lines().count(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_has_one_reader_and_what_has_no_size_is_read() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    machine.feed(&["upload", "-", "--token-file", "-"], b"precious").await.with_code(2).tells("read but once");
+    machine.feed(&["upload", "-", "/dev/stdin"], b"precious").await.with_code(2).tells("read but once");
+    let ran = machine.run(&["upload", "/proc/version"]).await.ok();
+    assert_eq!(service.api.download(&ran.id()).await.1, std::fs::read("/proc/version").expect("a file"));
 }

@@ -101,3 +101,18 @@ async fn a_download_is_compared_and_goes_on_where_it_was_cut() {
     let output = cat.output().await.expect("it ran");
     assert!(output.status.success() && output.stdout == bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_downloads_to_one_place_do_not_mix() {
+    let rough = Rough::start().await;
+    let service = over(&rough).await;
+    let machine = Machine::at(&service);
+    let bytes = machine.file("film.mov", 24 * MIB);
+    let id = machine.run(&["upload", "film.mov"]).await.ok().id();
+    let slow = service.s3().play(on(Operation::GetObject).delayed(std::time::Duration::from_secs(2)).next(1));
+    let first = machine.command(&["download", &id, "-o", "copy.mov"]).spawn().expect("started");
+    slow.met(1).await;
+    machine.run(&["download", &id, "-o", "copy.mov"]).await.with_code(1).tells("another download");
+    ended(first).await.ok();
+    assert!(std::fs::read(machine.path("copy.mov")).expect("a copy") == bytes);
+}

@@ -71,7 +71,12 @@ async fn broken_off(service: &Service, machine: &Machine, name: &str) -> String 
     let begun = lines.next_line().await.expect("a line").expect("an event");
     let id = serde_json::from_str::<serde_json::Value>(&begun).expect("JSON")["id"].as_str().expect("an id").to_owned();
     hangs.met(2).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The other parts of the seven have landed.
+    let landed =
+        || service.s3().calls(Some(Operation::UploadPart)).iter().filter(|call| call.status == Some(200)).count();
+    while landed() < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     child.kill().await.expect("killed");
     hangs.release();
     service.s3().idle().await;
@@ -80,8 +85,8 @@ async fn broken_off(service: &Service, machine: &Machine, name: &str) -> String 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_machine_goes_on_with_the_id_or_with_the_file_alone() {
-    let service = Service::scripted(false, |_| {}).await;
     for arguments in [&["resume", "ID", "moved.mov"][..], &["resume", "moved.mov"]] {
+        let service = Service::scripted(false, |_| {}).await;
         let (first, second) = (Machine::at(&service), Machine::at(&service));
         let bytes = first.file("film.mov", 33 * MIB + arguments.len() as i64);
         let id = broken_off(&service, &first, "film.mov").await;
@@ -191,4 +196,83 @@ async fn ctrl_c_gives_the_upload_up_where_that_is_asked_for() {
 fn interrupt(child: &tokio::process::Child, signal: &str) {
     let id = child.id().expect("running").to_string();
     assert!(std::process::Command::new("kill").args([signal, &id]).status().expect("kill").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_send_the_same_file_both_end_well() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    let bytes = machine.file("film.mov", 33 * MIB);
+    let hangs = service.s3().play(on(Operation::UploadPart).unapplied().held().next(1));
+    let first = machine.command(&["upload", "film.mov", "--part-size", "5MiB"]).spawn().expect("started");
+    hangs.met(1).await;
+    let second = machine.run(&["upload", "film.mov", "--part-size", "5MiB"]).await.ok();
+    hangs.release();
+    let first = ended(first).await.ok();
+    assert_eq!(first.id(), second.id());
+    assert!(service.api.download(&first.id()).await.1 == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_upload_is_no_proof_of_another_file() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    let mut bytes = machine.file("film.mov", 13 * MIB);
+    let id = machine.run(&["upload", "film.mov"]).await.ok().id();
+    // Where no fingerprint looks.
+    bytes[4 * MIB as usize] ^= 1;
+    machine.write("film.mov", &bytes);
+    machine.run(&["resume", "film.mov"]).await.with_code(6).tells("file-differs");
+    machine.run(&["resume", &id, "film.mov"]).await.with_code(6).tells("file-differs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_with_the_same_name_and_bytes_are_each_uploaded() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    (0..6).for_each(|number| drop(machine.file(&format!("tree/{number}/LICENSE"), 6 * MIB)));
+    let ran = machine.run(&["upload", "-r", "tree", "--parallel", "2", "--output", "json"]).await.ok();
+    let ids: std::collections::BTreeSet<String> =
+        ran.json().iter().map(|line| line["upload"]["id"].to_string()).collect();
+    assert_eq!(ids.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_checksums_a_part_with_other_bytes_is_seen_by_its_etag() {
+    let service = Service::scripted(false, |settings| settings.s3.store = partita::config::StoreKind::Garage).await;
+    let machine = Machine::at(&service);
+    let mut bytes = machine.file("film.mov", 33 * MIB);
+    broken_off(&service, &machine, "film.mov").await;
+    bytes[7 * MIB as usize] ^= 1;
+    machine.write("film.mov", &bytes);
+    let ran = machine.run(&["upload", "film.mov", "--part-size", "5MiB"]).await.ok().tells("going on");
+    assert!(service.api.download(&ran.id()).await.1 == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_is_not_dropped_for_an_upload_that_was_begun() {
+    let service = Service::scripted(false, |_| {}).await;
+    let machine = Machine::at(&service);
+    machine.file("film.mov", 33 * MIB);
+    let id = broken_off(&service, &machine, "film.mov").await;
+    let ran = machine.run(&["upload", "film.mov", "--metadata", "a=b", "--part-checksum", "SHA256"]).await.ok();
+    assert_ne!(ran.id(), id);
+    let upload = service.api.get(&format!("/v1/uploads/{}", ran.id())).await.ok(200);
+    assert_eq!((&upload["metadata"], &upload["partChecksum"]), (&json!({ "a": "b" }), &json!("SHA256")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_is_heard_while_nobody_answers() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    machine.file("film.mov", MIB);
+    let server = ["upload", "film.mov", "--server", "http://127.0.0.1:1"];
+    assert!(std::process::Command::new("mkfifo").arg(machine.path("pipe")).status().expect("mkfifo").success());
+    for arguments in [&server[..], &["upload", "pipe"]] {
+        let child = machine.command(arguments).spawn().expect("started");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        interrupt(&child, "-INT");
+        let ran = tokio::time::timeout(Duration::from_secs(5), ended(child)).await.expect("at once");
+        ran.with_code(130);
+    }
 }

@@ -1,0 +1,1 @@
+openapi-typescript ../../openapi/openapi.json --output generated/schema.d.ts

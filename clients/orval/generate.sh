@@ -1,0 +1,1 @@
+orval --input ../../openapi/openapi.json --output generated/partita.ts --client fetch
