@@ -351,6 +351,8 @@ async fn every_operation_answers_in_every_state_as_the_contract_says(service: Se
         );
         expect(api.call("POST", &format!("{path}/sync"), None).await, open_only, &format!("{state} sync"));
         expect(api.call("POST", &format!("{path}/complete"), None).await, complete, &format!("{state} complete"));
+        // Generated clients say null where they leave a body out.
+        expect(api.post(&format!("{path}/complete"), Value::Null).await, complete, &format!("{state} complete"));
         let report = json!({ "etag": "x" });
         expect(api.put(&format!("{path}/parts/1"), report).await, open_only, &format!("{state} record one"));
         let report = json!({ "parts": [{ "partNumber": 1, "etag": "x" }] });

@@ -66,9 +66,7 @@ func upload(ctx context.Context, uploads *partita.UploadsAPIService, path string
 		answer.Body.Close()
 	}
 	for state := ""; state != "completed"; {
-		// A request that is left out would be sent as null, and refused.
-		everything := partita.CompleteUploadRequest{}
-		completed, _, err := uploads.CompleteUpload(ctx, created.Upload.Id).CompleteUploadRequest(everything).Execute()
+		completed, _, err := uploads.CompleteUpload(ctx, created.Upload.Id).Execute()
 		if err != nil {
 			return "", err
 		}

@@ -46,9 +46,7 @@ class Upload {
                 part.getHeaders().forEach(put::header);
                 http.send(put.build(), HttpResponse.BodyHandlers.discarding());
             }
-            // Not null, which would be sent as such, and refused.
-            var everything = new CompleteUploadRequest();
-            while (uploads.completeUpload(created.getUpload().getId(), everything).getState() != StateEnum.COMPLETED);
+            while (uploads.completeUpload(created.getUpload().getId(), null).getState() != StateEnum.COMPLETED);
             // [/upload]
             return created.getUpload().getId();
         }

@@ -122,7 +122,7 @@ impl Bucket {
     pub fn with_credentials(settings: &S3, name: &str, access_key: &str, secret_key: &str) -> Bucket {
         let credentials = Credentials::new(access_key, secret_key, None, None, "settings");
         let region = settings.region.as_deref().unwrap_or("us-east-1");
-        let builder = Builder::new().behavior_version(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+        let builder = Builder::new().behavior_version(BehaviorVersion::latest());
         Bucket::new(settings, name, region, SharedCredentialsProvider::new(credentials), builder)
     }
 
@@ -134,6 +134,8 @@ impl Bucket {
             .build();
         let mut builder = builder
             .credentials_provider(provider.clone())
+            // What is signed by hand and what the SDK signs are for one region.
+            .region(Region::new(region.to_owned()))
             .force_path_style(settings.path_style)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(3))

@@ -1,5 +1,6 @@
 //! How the client's verbs reach the service: by flags, else the environment, else a file of one's own.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -95,8 +96,7 @@ impl Connection {
     pub(super) fn as_flags(&self) -> String {
         let server = self.server.as_deref().filter(|server| std::env::var("PARTITA_SERVER").as_deref() != Ok(*server));
         let server = server.map(|server| format!(" --server {}", quoted(server)));
-        let file =
-            self.token_file.as_ref().map(|file| format!(" --token-file {}", quoted(&file.display().to_string())));
+        let file = self.token_file.as_ref().map(|file| format!(" --token-file {}", quoted(file)));
         [server, file].into_iter().flatten().collect()
     }
 }
@@ -112,24 +112,39 @@ fn token(file: &Path) -> Result<SecretString, Failure> {
     Ok(text.trim().into())
 }
 
-/// As a shell takes it for one word.
-pub(super) fn quoted(text: &str) -> String {
+/// As a shell takes it for one word. What a terminal would not show as it is, is spelt out.
+pub(super) fn quoted(text: impl AsRef<OsStr>) -> String {
+    let text = text.as_ref();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
+    match text.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
+        Some(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let bytes = text.as_encoded_bytes().iter();
+            let spell = |byte: &u8| match byte {
+                byte if byte.is_ascii_alphanumeric() || b"_./".contains(byte) => char::from(*byte).to_string(),
+                byte => format!("\\{byte:03o}"),
+            };
+            let spelt: String = bytes.map(spell).collect();
+            format!("\"$(printf '{spelt}')\"")
+        }
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
     fn a_word_is_one_word_to_a_shell() {
-        for text in ["a b", "it's", "", "$HOME", "`x`", "a;b", "--x", "ü", "a\nb", "*"] {
-            let shell = std::process::Command::new("sh").arg("-c").arg(format!("printf %s {}", quoted(text))).output();
-            assert_eq!(String::from_utf8(shell.expect("a shell").stdout).expect("text"), text);
+        let words = ["a b", "it's", "", "$HOME", "`x`", "a;b", "--x", "ü", "a\nb", "*", "\u{1b}[2J%d\\1'\"é"];
+        for word in words.map(str::as_bytes).into_iter().chain([&b"caf\xe9 \xff"[..], b"-\xff"]) {
+            let quoted = quoted(OsStr::from_bytes(word));
+            assert!(!quoted.contains(char::is_control), "{quoted:?}");
+            let shell = std::process::Command::new("sh").arg("-c").arg(format!("printf %s {quoted}")).output();
+            assert_eq!(shell.expect("a shell").stdout, word, "{quoted}");
         }
         assert_eq!(quoted("a/b.c-d"), "a/b.c-d");
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::connection::Connection;
 use super::ending::{Failure, Format, print, printable};
 use super::progress::{Mode, Progress};
-use super::sending::stopped_by_signals;
+use super::sending::{stall_timeout, stopped_by_signals};
 use crate::client::{Destination, Store, Watch, download};
 
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(super) struct Flags {
     #[arg(long)]
     force: bool,
     /// Give up a connection on which nothing moves for this long, and go on with another
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = stall_timeout)]
     stall_timeout: Duration,
     /// Try again for this long in all, before giving up
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
@@ -48,13 +48,14 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
     let told = progress.clone();
     let (service, _) = flags.connection.open(Arc::new(move |error, pause| told.retry(error, pause)))?;
     let file = service.file(&flags.id).await?.known;
+    let at = |path: PathBuf| Destination::File { path, may_replace: flags.force };
     let to = match flags.to.as_deref() {
         Some(path) if path == Path::new("-") => Destination::Output,
-        Some(path) if path.is_dir() => Destination::File(path.join(own_name(&file.filename)?)),
-        Some(path) => Destination::File(path.to_owned()),
-        None => Destination::File(own_name(&file.filename)?.into()),
+        Some(path) if path.is_dir() => at(path.join(own_name(&file.filename)?)),
+        Some(path) => at(path.to_owned()),
+        None => at(own_name(&file.filename)?.into()),
     };
-    if let Destination::File(path) = &to
+    if let Destination::File { path, .. } = &to
         && path.is_file()
         && !flags.force
     {
@@ -73,7 +74,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
     let is_verified = outcome?;
     let proof = if is_verified { "it has the checksum that S3 tells" } else { "nothing but the size was verified" };
     progress.note(&format!("{}: {proof}", file.filename));
-    if let Destination::File(path) = to {
+    if let Destination::File { path, .. } = to {
         let path = path.display().to_string();
         match flags.output {
             Format::Text => print(&printable(&path)),

@@ -66,7 +66,8 @@ impl fmt::Display for Failure {
             Failure::Of(error) if error.is_passing() => write!(formatter, "{error}; run it again later"),
             Failure::Of(error) => error.fmt(formatter),
             Failure::Some { kind: Some(Kind::Interrupted), failed, of } => {
-                write!(formatter, "stopped; {failed} of {of} files are not uploaded")
+                let hint = "run it again with --skip-completed to upload only those";
+                write!(formatter, "stopped; {failed} of {of} files are not uploaded: {hint}")
             }
             Failure::Some { failed, of, .. } => write!(formatter, "{failed} of {of} files were not uploaded"),
         }

@@ -36,7 +36,7 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
     let sending = Sending::begin(flags.sending, 1, Some(file.size()))?;
     let progress = sending.progress.file(&name, Some(file.size()));
     let outcome = sending.of(&progress).resume(id.as_deref(), file).await;
-    let outcome = sending.end(&progress, &name, false, outcome).await;
+    let outcome = sending.end(&progress, &path, false, outcome).await;
     sending.progress.end();
     outcome.map_err(|error| Failure::Some { failed: 1, of: 1, kind: Some(error.kind) })
 }

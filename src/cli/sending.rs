@@ -1,6 +1,7 @@
 //! What `upload` and `resume` have in common: how bytes are sent, how that is told, and how Ctrl-C is taken.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ pub(super) struct How {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Option<u16>,
     /// Give up a connection on which nothing moves for this long, and try the part again
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = stall_timeout)]
     stall_timeout: Duration,
     /// Try a step that fails again for this long in all, before giving up
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
@@ -95,7 +96,7 @@ impl Sending {
     pub(super) async fn end(
         &self,
         file: &FileProgress,
-        path: &str,
+        path: &Path,
         is_stream: bool,
         outcome: Result<Sent, Error>,
     ) -> Result<(), Error> {
@@ -114,7 +115,8 @@ impl Sending {
         }
     }
 
-    fn print(&self, path: &str, sent: &Sent) {
+    fn print(&self, path: &Path, sent: &Sent) {
+        let path = &path.display().to_string();
         let upload = &sent.upload.known;
         let json = json!({
             "path": path, "resumed": sent.is_resumed, "verifiedBy": sent.verified_by, "checksum": sent.checksum,
@@ -132,13 +134,14 @@ impl Sending {
         self.progress.note(&format!("{path}: {size} {how}; {proof}"));
     }
 
-    async fn tell_failure(&self, file: &FileProgress, path: &str, is_stream: bool, error: &Error) {
+    async fn tell_failure(&self, file: &FileProgress, path: &Path, is_stream: bool, error: &Error) {
         let id = file.id();
         if id.is_none() && error.kind == Kind::Interrupted && self.files > 1 {
             // It was not begun with: all of these are told together.
             return;
         }
-        let mut text = format!("{path}: {error}");
+        let name = path.display().to_string();
+        let mut text = format!("{name}: {error}");
         if let Some(id) = id {
             // Of what is over nothing is left to go on with.
             let is_over = error.kind == Kind::NotFound || error.code == "checksum-mismatch";
@@ -146,8 +149,8 @@ impl Sending {
             if error.kind == Kind::Interrupted && self.flags.abort_on_interrupt {
                 let aborting = self.service.clone().with_patience(Duration::from_secs(3));
                 text = match aborting.abort(&id.to_string()).await {
-                    Ok(()) => format!("{path}: stopped, and upload {id} is given up"),
-                    Err(error) => format!("{path}: stopped; upload {id} could not be given up: {error}"),
+                    Ok(()) => format!("{name}: stopped, and upload {id} is given up"),
+                    Err(error) => format!("{name}: stopped; upload {id} could not be given up: {error}"),
                 };
             } else if is_over {
                 // The message says all there is.
@@ -155,17 +158,23 @@ impl Sending {
                 text += &format!("\n  give it up: partita abort{} {id}", self.reach());
             } else {
                 // A name is not to be taken for a flag.
-                let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
-                text += &format!("\n  go on with it: partita resume{} {id} {}", self.reach(), quoted(&path));
+                let path = if name.starts_with('-') { &Path::new(".").join(path) } else { path };
+                text += &format!("\n  go on with it: partita resume{} {id} {}", self.reach(), quoted(path));
             }
         }
-        let json = json!({ "event": "message", "path": path, "id": id, "text": text });
+        let json = json!({ "event": "message", "path": name, "id": id, "text": text });
         self.progress.warn(&text, json);
     }
 
     fn reach(&self) -> String {
         self.flags.connection.as_flags()
     }
+}
+
+/// Less than a second is shorter than stores take to answer at times.
+pub(super) fn stall_timeout(text: &str) -> Result<Duration, String> {
+    let duration = humantime_serde::re::humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < Duration::from_secs(1) { Err("at least 1s".to_owned()) } else { Ok(duration) }
 }
 
 /// Fires at the first Ctrl-C or SIGTERM; the second ends the program there and then.

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use super::ending::{Failure, print, printable};
 use super::sending::{self, Sending};
-use crate::client::{Error, File, Kind, STREAM_PART, Stream, Wanted};
+use crate::client::{Earlier, Error, File, Kind, STREAM_PART, Stream, Wanted};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
@@ -50,6 +50,10 @@ pub(super) struct Flags {
     /// Begin anew, even if an upload of the same file under the same name was begun
     #[arg(long)]
     new: bool,
+    /// Leave out a file that an upload of the same bytes under the same name has completed: for a folder that is uploaded again.
+    /// Such files are read to be compared, and count as uploaded
+    #[arg(long, conflicts_with = "new")]
+    skip_completed: bool,
     /// Only tell what would be uploaded
     #[arg(long)]
     dry_run: bool,
@@ -110,7 +114,12 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
         return Ok(());
     }
     let part_size = flags.part_size.as_deref().map(bytes).transpose()?;
-    let Flags { name, content_type, preset, part_checksum, metadata, new, sending, .. } = flags;
+    let Flags { name, content_type, preset, part_checksum, metadata, new, skip_completed, sending, .. } = flags;
+    let earlier = match (new, skip_completed) {
+        (true, _) => Earlier::Ignored,
+        (_, true) => Earlier::OrCompleted,
+        _ => Earlier::Unfinished,
+    };
     let size = items.iter().map(|item| item.size).sum();
     let sending = Sending::begin(sending, items.len(), size)?;
     let part_size = match (part_size, &sending.preferences.part_size) {
@@ -142,11 +151,11 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
             let is_stream = matches!(input, Ok(Input::Stream(_)));
             let outcome = match input {
                 _ if transfer.stop.is_cancelled() => Err(Error::interrupted()),
-                Ok(Input::File(source)) => transfer.upload(source, &wanted, new).await,
+                Ok(Input::File(source)) => transfer.upload(source, &wanted, earlier).await,
                 Ok(Input::Stream(stream)) => transfer.stream(stream, &wanted).await,
                 Err(error) => Err(error),
             };
-            sending.end(&file, &name, is_stream, outcome).await.err().map(|error| error.kind)
+            sending.end(&file, &item.path, is_stream, outcome).await.err().map(|error| error.kind)
         }
     };
     let at_once = sending.gate.most();

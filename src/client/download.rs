@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::Retryable;
+use bytes::Buf;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,12 @@ const REFUSALS: u32 = 3;
 #[derive(Debug, Clone)]
 pub enum Destination {
     /// A file. Until it is whole it is called `.ID.partial`, and what is there of it need not be fetched again.
-    File(PathBuf),
+    File {
+        /// Where it is to be.
+        path: PathBuf,
+        /// Whether it may take the place of another.
+        may_replace: bool,
+    },
     /// Standard output.
     Output,
 }
@@ -51,7 +57,7 @@ pub async fn download(
             let mut sink = sink.lock().await;
             let link = service.download_url(&id, None).await?.known;
             let got = store.get(&link.url, sink.length, &file.etag).await;
-            let mut response = got.map_err(|mut error| {
+            let (mut response, mut before) = got.map_err(|mut error| {
                 // A fresh URL that is refused again and again is refused for good.
                 refusals.set(refusals.get() + u32::from(error.code == "url-refused"));
                 if refusals.get() > REFUSALS {
@@ -59,7 +65,11 @@ pub async fn download(
                 }
                 error
             })?;
-            while let Some(bytes) = store.next(&mut response).await? {
+            while let Some(mut bytes) = store.next(&mut response).await? {
+                // Bytes that are here already.
+                let known = before.min(bytes.len() as u64);
+                bytes.advance(known as usize);
+                before -= known;
                 if sink.length + bytes.len() as u64 > size {
                     return Err(Error::new(
                         Kind::Integrity,
@@ -111,6 +121,7 @@ enum Out {
         file: std::fs::File,
         partial: PathBuf,
         path: PathBuf,
+        may_replace: bool,
     },
     /// A pipe or a device, whose place no file is to take.
     Special(std::fs::File),
@@ -120,9 +131,9 @@ enum Out {
 impl Sink {
     fn open(to: &Destination, wanted: &FileEntry) -> io::Result<Sink> {
         let sum = Digest::new(CrcAlgorithm::Crc64Nvme);
-        let path = match to {
+        let (path, may_replace) = match to {
             Destination::Output => return Ok(Sink { out: Out::Output(io::stdout()), length: 0, sum }),
-            Destination::File(path) => path.clone(),
+            Destination::File { path, may_replace } => (path.clone(), *may_replace),
         };
         if std::fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
             let file = std::fs::OpenOptions::new().write(true).open(&path)?;
@@ -132,7 +143,7 @@ impl Sink {
         let file = std::fs::OpenOptions::new().read(true).append(true).create(true).open(&partial)?;
         // Two that append to one file would make a third of it. The lock ends with the process.
         file.try_lock().map_err(|_| io::Error::other("another download of it is at work"))?;
-        let mut sink = Sink { out: Out::File { file, partial, path }, length: 0, sum };
+        let mut sink = Sink { out: Out::File { file, partial, path, may_replace }, length: 0, sum };
         sink.take_in_what_is_there(wanted.size.unsigned_abs())?;
         Ok(sink)
     }
@@ -166,12 +177,12 @@ impl Sink {
 
     fn finish(self) -> io::Result<()> {
         match self.out {
-            Out::File { file, partial, path } => {
+            Out::File { file, partial, path, may_replace } => {
                 if file.metadata()?.len() != self.length {
                     return Err(io::Error::other("somebody else has written to it"));
                 }
                 file.sync_all()?;
-                std::fs::rename(partial, path)
+                take_place(&partial, &path, may_replace)
             }
             Out::Special(mut file) => file.flush(),
             Out::Output(mut output) => output.flush(),
@@ -185,6 +196,19 @@ impl Sink {
     }
 }
 
+/// Gives a file its name. What came to be there meanwhile is left alone unless it may be replaced.
+fn take_place(partial: &Path, path: &Path, may_replace: bool) -> io::Result<()> {
+    if may_replace {
+        return std::fs::rename(partial, path);
+    }
+    match std::fs::hard_link(partial, path) {
+        Ok(()) => std::fs::remove_file(partial),
+        // Not every file system has links.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => std::fs::rename(partial, path),
+        Err(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
+    }
+}
+
 /// Named for the file's id alone, so that the beginning of one is never taken for that of another, and no name is too long.
 fn partial_of(path: &Path, wanted: &FileEntry) -> PathBuf {
     path.with_file_name(format!(".{}.partial", wanted.id))
@@ -192,8 +216,29 @@ fn partial_of(path: &Path, wanted: &FileEntry) -> PathBuf {
 
 fn unwritable(to: &Destination, cause: &io::Error) -> Error {
     let name = match to {
-        Destination::File(path) => path.display().to_string(),
+        Destination::File { path, .. } => path.display().to_string(),
         Destination::Output => "standard output".to_owned(),
     };
     Error::new(Kind::Refused, "file-unwritable", format!("{name} cannot be written: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_to_be_there_meanwhile_is_replaced_only_if_it_may_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (partial, path) = (folder.path().join(".partial"), folder.path().join("film.mov"));
+        let write = |path: &Path, text: &str| std::fs::write(path, text).expect("written");
+        let read = || std::fs::read_to_string(&path).expect("read");
+        write(&partial, "first");
+        take_place(&partial, &path, false).expect("nothing is there");
+        assert_eq!((read().as_str(), partial.exists()), ("first", false));
+        write(&partial, "second");
+        let error = take_place(&partial, &path, false).expect_err("something is there");
+        assert_eq!((error.kind(), read().as_str()), (io::ErrorKind::AlreadyExists, "first"));
+        take_place(&partial, &path, true).expect("it may be replaced");
+        assert_eq!((read().as_str(), partial.exists()), ("second", false));
+    }
 }

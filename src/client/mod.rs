@@ -29,5 +29,5 @@ pub use gate::Gate;
 pub use service::{OnRetry, Service, UploadFilter};
 pub use source::{File, Stream};
 pub use store::Store;
-pub use transfer::{Event, STREAM_PART, Sent, Transfer, Wanted, Watch};
+pub use transfer::{Earlier, Event, STREAM_PART, Sent, Transfer, Wanted, Watch};
 pub use wire::{Checksum, DownloadUrl, FileEntry, Part, PartUrl, Told, Upload};

@@ -72,6 +72,10 @@ impl Service {
     pub fn new(base: &str, token: Option<&SecretString>, on_retry: OnRetry) -> Result<Service, String> {
         let url = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let mut base = url.ok_or_else(|| format!("{base} is not the address of a service: http://HOST[:PORT]"))?;
+        // It would be repeated in messages, and take the token's header.
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err("a service's address has no name and password in it; give a token".to_owned());
+        }
         // A service may stand under a path; without the slash the last piece of it would be replaced.
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));

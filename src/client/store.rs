@@ -116,8 +116,9 @@ impl Store {
         }
     }
 
-    /// The bytes of an object from `at` on, if it is the one with this ETag still.
-    pub(super) async fn get(&self, url: &str, at: u64, etag: &str) -> Result<Response, Error> {
+    /// The bytes of an object from `at` on, if it is the one with this ETag still. Also, how many bytes come before those: all, of
+    /// a store that sends objects whole only.
+    pub(super) async fn get(&self, url: &str, at: u64, etag: &str) -> Result<(Response, u64), Error> {
         let mut request = self.http.get(url);
         if at > 0 {
             request = request.header(RANGE, format!("bytes={at}-")).header(IF_MATCH, etag);
@@ -127,13 +128,13 @@ impl Store {
             Err(_) => return Err(stalled()),
         };
         match response.status() {
-            StatusCode::OK if at == 0 => Ok(response),
-            StatusCode::PARTIAL_CONTENT if at > 0 => Ok(response),
-            StatusCode::PRECONDITION_FAILED => {
-                Err(Error::new(Kind::Integrity, "file-changed", "the file is not the one any more that was begun"))
-            }
+            // Whoever knows no ranges may know no conditions either.
+            StatusCode::OK if at > 0 && response.headers().get(ETAG).is_some_and(|its| its != etag) => Err(changed()),
+            StatusCode::OK => Ok((response, at)),
+            StatusCode::PARTIAL_CONTENT if at > 0 => Ok((response, 0)),
+            StatusCode::PRECONDITION_FAILED => Err(changed()),
             status if status.is_success() => {
-                Err(Error::new(Kind::Refused, "storage-refused", "S3 does not send parts of a file"))
+                Err(Error::new(Kind::Refused, "storage-refused", format!("S3 answered {} to a GET", status.as_u16())))
             }
             _ => Err(self.refusal(response).await),
         }
@@ -195,6 +196,10 @@ impl Store {
         };
         Error { retry_after, ..error }
     }
+}
+
+fn changed() -> Error {
+    Error::new(Kind::Integrity, "file-changed", "the file is not the one any more that was begun")
 }
 
 fn stalled() -> Error {

@@ -52,6 +52,17 @@ pub struct Wanted {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// Which earlier uploads of the same file are taken instead of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// None.
+    Ignored,
+    /// One that was not completed is gone on with.
+    Unfinished,
+    /// The same; and one that was completed is taken if it has the very bytes.
+    OrCompleted,
+}
+
 /// What happens on the way.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -149,18 +160,26 @@ struct Run<'a> {
 }
 
 impl Transfer {
-    /// Uploads a file. Unless a `fresh` upload is asked for, one that was begun of this very file under this name is gone on with.
+    /// Uploads a file, or takes an `earlier` upload of this very file under this name.
     ///
     /// # Errors
     /// The service's and S3's refusals; whatever is passing is tried again first.
-    pub async fn upload(&self, file: File, wanted: &Wanted, fresh: bool) -> Result<Sent, Error> {
+    pub async fn upload(&self, file: File, wanted: &Wanted, earlier: Earlier) -> Result<Sent, Error> {
         let fingerprint = fingerprint_of(&file).await?;
-        if !fresh {
-            let found = self.until_stopped(self.find(&fingerprint)).await?;
+        if earlier != Earlier::Ignored {
+            let mut found = self.until_stopped(self.find(&fingerprint)).await?;
+            found.retain(|upload| wanted.is_of(upload));
             // What this run has begun itself is another file that has the same bytes.
-            let is_free = |upload: &Upload| is_going(upload) && wanted.is_of(upload) && self.claim(upload.id);
-            if let Some(upload) = found.into_iter().find(is_free) {
-                return self.go_on(upload, Source::File(file)).await;
+            let is_free = |upload: &&Upload| is_going(upload) && self.claim(upload.id);
+            if let Some(upload) = found.iter().find(is_free) {
+                return self.go_on(upload.clone(), Source::File(file)).await;
+            }
+            let completed = found.into_iter().filter(|upload| upload.state == "completed");
+            for upload in completed.filter(|_| earlier == Earlier::OrCompleted) {
+                match self.go_on(upload, Source::File(file.clone())).await {
+                    Err(error) if error.code == "file-differs" => {}
+                    outcome => return outcome,
+                }
             }
         }
         self.begin(Source::File(file), wanted, Some(fingerprint)).await

@@ -18,8 +18,10 @@ use crate::upload::{Algorithm, PartSet};
 /// Parts that are signed by one call: at first, and at the most.
 const FIRST: usize = 200;
 const MOST: usize = 1_000;
-/// The same where every part has to be read for its checksum before it is signed.
+/// The same where every part has to be read for its checksum before it is signed; and bytes, so that the first part does not
+/// wait for the reading of the whole file.
 const CHECKED: usize = 32;
+const CHECKED_BYTES: u64 = 256 << 20;
 /// A URL with less life than a tenth of what it had, or than this, is not begun with.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -83,7 +85,8 @@ impl Urls<'_> {
             Some(_) => known.window = (known.window / 4).max(1),
             None => {}
         }
-        let most = if self.checksum.is_some() { CHECKED } else { MOST };
+        let checked = || (CHECKED_BYTES / self.part_size).clamp(1, CHECKED as u64) as usize;
+        let most = if self.checksum.is_some() { checked() } else { MOST };
         let window = known.window.min(most);
         let numbers: BTreeSet<i32> =
             [number].into_iter().chain(known.waiting.range(number + 1..).copied().take(window - 1)).collect();

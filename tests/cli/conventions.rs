@@ -30,6 +30,8 @@ async fn exit_codes_are_those_of_the_table() {
     }
     with(&key, &["ls", "--server", "http://127.0.0.1:1"]).await.with_code(5).tells("run it again later");
     with(&key, &["ls", "--server", "nonsense"]).await.with_code(2);
+    with(&key, &["ls", "--server", "http://alice:secret@127.0.0.1:1"]).await.with_code(2).tells("give a token");
+    with(&key, &["upload", "a.bin", "--stall-timeout", "0s"]).await.with_code(2).tells("at least 1s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ const SPOILT: Weather = Weather {
     cut_within: None,
     stall_one_in: None,
     flip_answer_after: None,
+    knows_no_ranges: false,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +101,22 @@ async fn a_download_is_compared_and_goes_on_where_it_was_cut() {
     let mut cat = machine.command(&["download", &id, "-o", "-", "--quiet"]);
     let output = cat.output().await.expect("it ran");
     assert!(output.status.success() && output.stdout == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_store_knows_no_ranges_a_download_that_was_cut_is_whole_nevertheless() {
+    let rough = Rough::start().await;
+    let service = over(&rough).await;
+    let machine = Machine::at(&service);
+    let bytes = machine.file("film.mov", 13 * MIB);
+    let id = machine.run(&["upload", "film.mov"]).await.ok().id();
+    rough.weather(Weather { knows_no_ranges: true, ..Weather::default() });
+    let broken = service.s3().play(on(Operation::GetObject).breaks_off(4 << 20).next(1));
+    machine.run(&["download", &id, "-o", "copy.mov"]).await.ok().tells("it has the checksum that S3 tells");
+    assert_eq!(broken.times(), 1);
+    assert!(std::fs::read(machine.path("copy.mov")).expect("a copy") == bytes);
+    let calls = service.s3().calls(Some(Operation::GetObject));
+    assert!(calls.iter().all(|call| !call.headers.contains_key("range")), "the store heard of a range");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! What is uploaded arrives, whatever it is and wherever it comes from.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Machine, ended};
 use crate::process;
@@ -77,6 +78,32 @@ async fn folders_give_what_their_patterns_say() {
     machine.run(&["upload", "-r", "d", "--include", "*.none"]).await.with_code(2).tells("matches");
     let told = machine.run(&["upload", "-r", "d", "--exclude", "raw/**", "--dry-run"]).await.ok();
     assert_eq!(told.out, "d/a.mov\nd/skip/f.mov\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_uploaded_again_may_leave_out_what_is_there() {
+    let service = Service::on_sqlite().await;
+    let machine = Machine::at(&service);
+    machine.write("d/a.txt", b"first");
+    machine.file("d/raw/b.mov", 7 * MIB);
+    let before = machine.run(&["upload", "-r", "d", "--output", "json"]).await.ok().json();
+    let ids = |lines: &[Value]| lines.iter().map(|line| line["upload"]["id"].clone()).collect::<HashSet<_>>();
+
+    // The ends and the middle of the film are what they were, so only its checksum tells that it was cut anew.
+    let mut film = std::fs::read(machine.path("d/raw/b.mov")).expect("the film");
+    machine.write("d/raw/same.mov", &film);
+    film[2 << 20] ^= 1;
+    machine.write("d/raw/b.mov", &film);
+    let again = machine.run(&["upload", "-r", "d", "--skip-completed", "--output", "json"]).await.ok().json();
+    let line = |path: &str| again.iter().find(|line| line["path"] == path).expect("its line");
+    assert!(ids(&before).contains(&line("d/a.txt")["upload"]["id"]), "the same bytes under the same name are there");
+    assert!(!ids(&before).contains(&line("d/raw/b.mov")["upload"]["id"]), "other bytes are another file");
+    assert!(!ids(&before).contains(&line("d/raw/same.mov")["upload"]["id"]), "another name is another file");
+    assert_eq!(ids(&again).len(), 3);
+
+    machine.run(&["upload", "d/a.txt", "--skip-completed", "--new"]).await.with_code(2);
+    let anew = machine.run(&["upload", "d/a.txt", "--output", "json"]).await.ok().json();
+    assert!(!ids(&before).contains(&anew[0]["upload"]["id"]), "without the flag it is uploaded once more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

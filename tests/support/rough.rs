@@ -20,6 +20,8 @@ pub(crate) struct Weather {
     pub(crate) flip_after: Option<u64>,
     /// The same of what comes back.
     pub(crate) flip_answer_after: Option<u64>,
+    /// Nobody hears of ranges: objects come whole.
+    pub(crate) knows_no_ranges: bool,
 }
 
 pub(crate) struct Rough {
@@ -125,6 +127,9 @@ async fn carry(client: TcpStream, state: Arc<Mutex<State>>) {
             change(&mut |state| {
                 let (flips, at) = (&mut state.flips, &mut state.weather.flip_after);
                 flip(&mut bytes[..read], at, flips);
+                if state.weather.knows_no_ranges {
+                    rename(&mut bytes[..read], b"\r\nrange:", b"\r\nnoone:");
+                }
                 if let Some(rate) = state.weather.bytes_per_second {
                     pause = Duration::from_secs_f64(read as f64 / rate as f64);
                 }
@@ -138,6 +143,13 @@ async fn carry(client: TcpStream, state: Arc<Mutex<State>>) {
     tokio::select! {
         () = forth => {}
         () = back => {}
+    }
+}
+
+/// Takes the one for the other, once; it is of the same length.
+fn rename<const N: usize>(bytes: &mut [u8], from: &[u8; N], to: &[u8; N]) {
+    if let Some(at) = bytes.windows(N).position(|window| window.eq_ignore_ascii_case(from)) {
+        bytes[at..at + N].copy_from_slice(to);
     }
 }
 

@@ -22,6 +22,8 @@ struct Took {
     memory: Series,
 }
 
+/// The bucket of the embedded S3.
+const EMBEDDED: &str = "partita";
 /// Who sends.
 const NAMES: [&str; 4] = ["partita", "s5cmd", "aws", "rclone"];
 
@@ -47,7 +49,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
     let address = listen.parse()?;
     child::wait_until(&mut embedded, Duration::from_millis(20), async || is_ready(address).await).await?;
     let endpoints = (format!("http://{storage}"), format!("http://{listen}"));
-    let real = rounds(bench, &file, &endpoints.0, &endpoints.1, "partita", &NAMES).await?;
+    let real = rounds(bench, &file, &endpoints.0, &endpoints.1, EMBEDDED, &NAMES).await?;
     embedded.kill().await?;
 
     let mut section = Section {
@@ -101,9 +103,21 @@ async fn rounds(bench: &Bench, file: &Path, s3: &str, service: &str, bucket: &st
             took.wall.push(wall);
             took.cpu.push(cpu);
             took.memory.push(memory);
+            if bucket == EMBEDDED {
+                forget(bench, s3).await?;
+            }
         }
     }
     Ok(took)
+}
+
+/// Empties the embedded S3: what all of them send in all rounds is more than a disk may hold.
+async fn forget(bench: &Bench, s3: &str) -> Result<()> {
+    let mut remove = child::command(bench.python.with_file_name("s5cmd"));
+    remove.args(["--endpoint-url", s3, "rm", &format!("s3://{EMBEDDED}/*")]);
+    signed(&mut remove);
+    let output = remove.output().await?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
 }
 
 async fn once(bench: &Bench, name: &str, file: &Path, s3: &str, service: &str, to: &str) -> Result<[f64; 3]> {

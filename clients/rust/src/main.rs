@@ -26,9 +26,7 @@ async fn upload(configuration: &Configuration, path: &Path) -> Result<String, Bo
         put.body(bytes).send().await?.error_for_status()?;
     }
     let id = created.upload.id.to_string();
-    // Not None, which would be sent as null, and refused.
-    let everything = Some(Default::default());
-    while complete_upload(configuration, &id, everything.clone()).await?.state != State::Completed {}
+    while complete_upload(configuration, &id, None).await?.state != State::Completed {}
     // [/upload]
     Ok(id)
 }
