@@ -37,6 +37,7 @@ test("Node goes on with an upload, and sends only what is missing", async (t) =>
   const second = resume(first.id ?? "", blob, { endpoint: service.url });
   for await (const event of second) if (event.type === "part" && event.state === "stored") sent.push(event.partNumber);
   const { object, id } = await second;
+  first.abort(); // or it would try to record its parts after all, when the service is gone
   assert.ok(sent.length > 0 && !sent.some((partNumber) => partNumber <= 3), sent.join());
   assert.equal(object?.checksum?.verified, true);
   await assertDownloads(`${service.url}/v1/files/${id}/download`, file);
