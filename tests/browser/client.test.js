@@ -30,6 +30,15 @@ test("CRC-64/NVME is the same whether eight bytes are taken at a time or one, wh
   }
 });
 
+test("the checksum of a file is the same where a browser cannot read into memory that it is given", async (t) => {
+  const bytes = randomFillSync(new Uint8Array(9 * MIB + 5));
+  const expected = new Crc64Nvme().update(bytes).hex();
+  const file = new Blob([bytes]);
+  assert.equal(await sum(file, [[0, file.size]]), expected);
+  t.mock.method(Blob.prototype, "stream", () => new ReadableStream());
+  assert.equal(await sum(file, [[0, 3], [3, 5 * MIB], [5 * MIB, file.size]]), expected);
+});
+
 test("the checksum of a file is put together from those of its parts", async () => {
   const bytes = randomFillSync(new Uint8Array(9 * MIB + 5));
   const file = new Blob([bytes]);

@@ -11,8 +11,11 @@
 const POLYNOMIAL = 0x9a6c9329ac4bc9b5n;
 const ONES = 0xffffffffffffffffn;
 const NONE = new Int32Array(0);
-/** Files are read in pieces of this size, the next one while this one is summed. */
-const PIECE = 4 * 1024 * 1024;
+/** Bytes that are read at once. */
+const BUFFER = 1024 * 1024;
+const SLICE = 4 * 1024 * 1024;
+/** What the last reading has left for the next one. @type {ArrayBuffer | undefined} */
+let spare;
 
 /** Entry `256 × k + byte`: what the byte has become when it was shifted out and k more bytes followed. */
 const HIGH = new Int32Array(8 * 256);
@@ -82,18 +85,53 @@ export class Crc64Nvme {
  */
 export async function sum(file, ranges) {
   const crc = new Crc64Nvme();
-  const pieces = ranges.flatMap(([start, end]) => {
-    const count = Math.ceil((end - start) / PIECE);
-    return Array.from({ length: count }, (_, n) => file.slice(start + n * PIECE, Math.min(end, start + (n + 1) * PIECE)));
-  });
-  let reading = pieces[0]?.arrayBuffer();
-  for (let at = 0; at < pieces.length; at++) {
-    const bytes = await reading;
-    reading = pieces[at + 1]?.arrayBuffer();
-    reading?.catch(() => {}); // it is awaited in the next turn
-    crc.update(new Uint8Array(bytes));
-  }
+  for (const [start, end] of ranges) await read(file.slice(start, end), (bytes) => crc.update(bytes));
   return crc.hex();
+}
+
+/**
+ * Reads a piece of a file into the same memory again and again: what is left to the garbage collector piles up, with large files
+ * to hundreds of megabytes. Where browsers cannot do that they read slices, the next one while this one is taken.
+ *
+ * @param {Blob} blob
+ * @param {(bytes: Uint8Array) => void} take
+ */
+async function read(blob, take) {
+  const reader = readerInto(blob);
+  if (!reader) return readSlices(blob, take);
+  let buffer = spare ?? new ArrayBuffer(BUFFER);
+  spare = undefined;
+  for (;;) {
+    const { value, done } = await reader.read(new Uint8Array(buffer));
+    if (value) buffer = /** @type {ArrayBuffer} */ (value.buffer);
+    if (done) break;
+    take(value);
+  }
+  spare = buffer;
+}
+
+/** @param {Blob} blob */
+function readerInto(blob) {
+  try {
+    return blob.stream().getReader({ mode: "byob" });
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param {Blob} blob
+ * @param {(bytes: Uint8Array) => void} take
+ */
+async function readSlices(blob, take) {
+  const slice = (/** @type {number} */ at) => (at < blob.size ? blob.slice(at, at + SLICE).arrayBuffer() : undefined);
+  let reading = slice(0);
+  for (let at = SLICE; reading; at += SLICE) {
+    const bytes = await reading;
+    reading = slice(at);
+    reading?.catch(() => {}); // it is awaited in the next turn
+    take(new Uint8Array(bytes));
+  }
 }
 
 /**

@@ -125,8 +125,9 @@ export function formatDuration(ms) {
   const unit = (value, unit, digits = 0) => formatNumber(value, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits });
   if (seconds < 60) return unit(seconds, "second", seconds < 10 ? 1 : 0);
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${unit(minutes, "minute")} ${unit(Math.floor(seconds % 60), "second")}`;
-  return `${unit(Math.floor(minutes / 60), "hour")} ${unit(minutes % 60, "minute")}`;
+  const both = (/** @type {string} */ first, /** @type {number} */ rest, /** @type {string} */ second) => (rest > 0 ? `${first} ${unit(rest, second)}` : first);
+  if (minutes < 60) return both(unit(minutes, "minute"), Math.floor(seconds % 60), "second");
+  return both(unit(Math.floor(minutes / 60), "hour"), minutes % 60, "minute");
 }
 
 /**
