@@ -1,184 +1,75 @@
 // @ts-check
-/** The demo page: takes files, queues them, and offers what was left unfinished. */
-import { fingerprint, Partita, UploadError } from "./partita.js";
-import { forget, remembered } from "./memory.js";
-import { UploadCard } from "./upload-card.js";
-import { explain, formatAgo, formatBytes } from "./words.js";
+/** The demo page: puts its pieces together. */
+import { Partita, UploadError } from "./client/index.js";
+import { byId } from "./page/dom.js";
+import { explain } from "./page/explain.js";
+import { currentLanguage, LANGUAGES, setLanguage, translate } from "./page/i18n.js";
+import { startIntake } from "./page/intake.js";
+import { fetchThrough, networkMode, sendThrough, setNetworkMode, startNetwork } from "./page/network.js";
+import { currentToken, isSignedIn, startSignIn } from "./page/sign-in.js";
+import { showCall, showPart, startSteps } from "./page/steps.js";
+import { StoredFiles } from "./page/stored-files.js";
+import { offerUnfinished, withdrawOffer } from "./page/unfinished.js";
+import { Uploads } from "./page/uploads.js";
 
-/** @typedef {import("./partita.js").UploadResource} UploadResource */
+const client = new Partita({ token: currentToken, fetch: fetchThrough, send: sendThrough });
+const stored = new StoredFiles((operationId, options) => client.service.call(operationId, { ...options, onCall: showCall }));
+const uploads = new Uploads(
+  { begin, download },
+  {
+    happened(event, card) {
+      if (event.type === "call") showCall(event.call);
+      else if (event.type === "part" && event.state === "stored") showPart(event.partNumber);
+      else if (event.type === "plan") withdrawOffer(card.uploadId);
+    },
+    completed: () => stored.refresh(),
+  },
+);
 
-const client = new Partita();
-/** @type {UploadCard[]} */
-let cards = [];
-/** The offers on the page, by upload id. @type {Map<string, HTMLElement>} */
-const offers = new Map();
+translate(document.documentElement);
+offerLanguages();
+offerNetworks();
+startSignIn();
+startSteps();
+startIntake((files) => uploads.add(files));
+lookAround();
 
-const fileInput = /** @type {HTMLInputElement} */ (byId("files"));
-
-/** @type {import("./upload-card.js").Page} */
-const page = { client, announce, changed, findOpen };
-
-fileInput.addEventListener("change", () => {
-  add(fileInput.files);
-  fileInput.value = ""; // so that the same file can be chosen again
-});
-takeDrops();
-byId("curl").textContent = curlLine();
-offerUnfinished().catch((error) => notice(explain(UploadError.from(error))));
-
-/** @param {Iterable<File> | null} files */
-function add(files) {
-  for (const file of files ?? []) addCard(new UploadCard(page, file));
-}
-
-/** @param {UploadCard} card */
-function addCard(card) {
-  cards.push(card);
-  byId("uploads").append(card.element);
-  changed();
-}
-
-/** A card began, came to rest or left: starts the next one if the line is free. */
-function changed() {
-  cards = cards.filter((card) => card.element.isConnected);
-  byId("uploads-section").hidden = cards.length === 0;
-  if (!cards.some((card) => card.busy)) cards.find((card) => card.state === "waiting")?.start();
-}
-
-/**
- * @param {string} fingerprint
- * @param {UploadCard} card
- */
-async function findOpen(fingerprint, card) {
-  if (cards.some((other) => other !== card && !other.ended && other.fingerprint === fingerprint)) {
-    throw new UploadError("already-here", "This file is being uploaded already.");
-  }
-  const [open] = await client.openUploads({ fingerprint, onRetry: (error, delayMs) => card.retrying(error, delayMs) });
-  if (open) withdrawOffer(open.id);
-  return open;
-}
-
-/** Offers the open uploads of this visitor, wherever they were begun, and shows what was finished meanwhile. */
-async function offerUnfinished() {
-  const memos = remembered();
-  const open = await client.openUploads({ onRetry: (error) => notice(`${explain(error)} Trying again…`) });
-  notice("");
-  for (const upload of open) if (!cards.some((card) => card.uploadId === upload.id)) offer(upload);
-  for (const { uploadId } of memos.filter((memo) => !open.some(({ id }) => id === memo.uploadId))) {
-    const upload = await client.getUpload(uploadId).catch(() => undefined);
-    if (upload?.state === "completing") continue; // the service is at it; the next visit will tell
-    forget(uploadId);
-    if (upload?.state !== "completed") continue;
-    const card = new UploadCard(page, { name: upload.filename, size: upload.size ?? 0 });
-    card.finished(upload);
-    addCard(card);
-  }
-}
-
-/** @param {UploadResource} upload */
-function offer(upload) {
-  const { id, filename, size = 0, partCount = 0, recordedParts, recordedBytes } = upload;
-  const template = /** @type {HTMLTemplateElement} */ (byId("offer-template"));
-  const element = /** @type {HTMLElement} */ (template.content.querySelector("li")?.cloneNode(true));
-  /** @param {string} name */
-  const find = (name) => /** @type {HTMLElement} */ (element.querySelector(name));
-  const percent = size > 0 ? Math.floor((recordedBytes / size) * 100) : 0;
-  find(".name").textContent = filename;
-  find(".name").title = filename;
-  find(".amount").textContent = `${recordedParts} of ${partCount} parts stored · ${formatBytes(size)} · begun ${formatAgo(upload.createdAt)}`;
-  find(".bar").setAttribute("aria-label", `Progress of ${filename}`);
-  find(".bar").setAttribute("aria-valuenow", String(percent));
-  find(".bar").setAttribute("aria-valuetext", `${percent} percent of ${formatBytes(size)}`);
-  find(".bar-fill").style.transform = `scaleX(${percent / 100})`;
-  find(".discard").setAttribute("aria-label", `Discard ${filename}`);
-
-  const input = /** @type {HTMLInputElement} */ (find(".choose"));
-  input.id = `choose-${id}`;
-  find("label").setAttribute("for", input.id);
-  input.setAttribute("aria-label", `Choose the file ${filename}`);
-  const message = find(".message");
-  /** @param {string} text */
-  const say = (text) => {
-    message.textContent = text;
-    message.hidden = text === "";
-  };
-  input.addEventListener("change", async () => {
-    const file = input.files?.[0];
-    input.value = "";
-    if (!file) return;
-    const refusal = await mismatch(upload, file);
-    say(refusal);
-    if (refusal) return;
-    const card = new UploadCard(page, file);
-    card.uploadId = id;
-    withdrawOffer(id);
-    addCard(card);
-    card.element.focus();
-  });
-  find(".discard").addEventListener("click", async () => {
-    try {
-      await client.abort(id);
-      forget(id);
-      withdrawOffer(id);
-      announce(`${filename}: discarded.`);
-      fileInput.focus();
-    } catch (error) {
-      say(explain(UploadError.from(error)));
-    }
-  });
-  offers.set(id, element);
-  byId("offers").append(element);
-  byId("offers-section").hidden = false;
-}
-
-/** @param {string} id */
-function withdrawOffer(id) {
-  offers.get(id)?.remove();
-  offers.delete(id);
-  byId("offers-section").hidden = offers.size === 0;
-}
-
-/**
- * Why this file cannot go on with that upload; empty if it can.
- *
- * @param {UploadResource} upload
- * @param {File} file
- */
-async function mismatch(upload, file) {
-  if (file.size !== upload.size) {
-    return `“${file.name}” is another file: it has ${formatBytes(file.size)}, the unfinished one ${formatBytes(upload.size ?? 0)}.`;
-  }
+/** What there is from before. */
+async function lookAround() {
   try {
-    if ((await fingerprint(file)) === upload.fingerprint) return "";
-    return `“${file.name}” is another file: it has the same size, but its content differs from what was begun.`;
+    await offerUnfinished(client, uploads, notice);
+    stored.refresh();
   } catch (error) {
-    return explain(UploadError.from(error));
+    notice(explain(UploadError.from(error)));
   }
+  startNetwork();
 }
 
-/** Files may be dropped anywhere. */
-function takeDrops() {
-  const { dataset } = document.body;
-  /** @param {DragEvent} event */
-  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
-  addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    dataset.dragging = "";
+/** @param {import("./page/card.js").UploadCard} card */
+function begin(card) {
+  const { uploadId, source } = card;
+  const file = source.handle ?? source.file;
+  const how = { filename: source.name, partSize: source.partSize, findOpen: true };
+  const upload = uploadId || !file ? client.resume(uploadId ?? "", file) : client.upload(file, how);
+  upload.catch((error) => {
+    if (error.code !== "file-needed") return;
+    // The tab that sent it is gone, or the browser may not read the file: whoever is here can choose it.
+    card.element.remove();
+    offerUnfinished(client, uploads, notice).catch(() => {});
   });
-  addEventListener("dragleave", (event) => {
-    if (event.relatedTarget === null) delete dataset.dragging;
-  });
-  addEventListener("drop", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    delete dataset.dragging;
-    const items = [...(event.dataTransfer?.items ?? [])];
-    const folders = items.some((item) => item.webkitGetAsEntry?.()?.isDirectory);
-    notice(folders ? "Folders are left out: drop the files in them." : "");
-    const files = items.filter((item) => !item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile());
-    add(files.filter((file) => file !== null));
-  });
+  return upload;
+}
+
+/**
+ * A link that carries a token is made first; without one the plain link does.
+ *
+ * @param {string} id
+ * @param {MouseEvent} event
+ */
+function download(id, event) {
+  if (!isSignedIn()) return;
+  event.preventDefault();
+  stored.download(id).catch((error) => notice(explain(UploadError.from(error))));
 }
 
 /** @param {string} text */
@@ -187,21 +78,24 @@ function notice(text) {
   byId("notice").hidden = text === "";
 }
 
-/** @param {string} text */
-function announce(text) {
-  byId("live").textContent = text;
+function offerLanguages() {
+  const select = /** @type {HTMLSelectElement} */ (byId("language"));
+  for (const [code, name] of Object.entries(LANGUAGES)) {
+    const option = new Option(name, code, false, code === currentLanguage());
+    option.lang = code;
+    select.append(option);
+  }
+  select.addEventListener("change", () => setLanguage(select.value));
 }
 
-function curlLine() {
-  return `f=photo.jpg  # up to 5 GiB, as a single part
-u=$(curl -s ${location.origin}/v1/uploads -H 'Content-Type: application/json' \\
-  -d '{"filename": "'"$f"'", "size": '$(wc -c < "$f")', "autoComplete": true,
-       "partSize": 5368709120}')
-curl -T "$f" "$(echo "$u" | grep -o '"url":"[^"]*' | cut -c8-)"
-curl ${location.origin}/v1/files/$(echo "$u" | grep -o '"id":"[^"]*' | head -1 | cut -c7-)`;
-}
-
-/** @param {string} id */
-function byId(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
+function offerNetworks() {
+  for (const input of document.querySelectorAll('input[name="network"]')) {
+    const choice = /** @type {HTMLInputElement} */ (input);
+    choice.checked = choice.value === networkMode();
+    choice.addEventListener("change", () => {
+      setNetworkMode(/** @type {import("./page/network.js").Mode} */ (choice.value));
+      document.body.dataset.network = choice.value;
+    });
+  }
+  document.body.dataset.network = networkMode();
 }

@@ -14,6 +14,7 @@ use super::problem::{Code, Problem};
 #[include = "*.js"]
 #[include = "*.svg"]
 #[exclude = "node_modules/*"]
+#[exclude = "client/node_modules/*"]
 struct Demo;
 
 #[derive(RustEmbed)]

@@ -111,7 +111,7 @@ test("pause stops sending, resume goes on, cancel gives the upload up", async (t
   assert.equal(items.length, 1);
   const deleted = demo.page.waitForResponse((response) => response.request().method() === "DELETE");
   await demo.card().locator(".cancel").click();
-  await demo.untilState("cancelled");
+  await demo.untilState("aborted");
   assert.equal((await deleted).status(), 204);
   assert.match((await service.get(`/v1/uploads/${items[0].id}`)).state, /^abort/);
   await demo.page.reload();

@@ -111,6 +111,8 @@ test("an upload that was completed while the page was away is shown with its dow
   await demo.page.waitForEvent("requestfailed");
   await demo.page.unrouteAll({ behavior: "ignoreErrors" });
   await demo.page.reload();
-  await demo.untilState("completed");
-  await assertDownloads(await demo.downloadUrl(), file);
+  const row = demo.page.locator("#stored > .row").filter({ hasText: file.name });
+  const url = await row.locator(".get").evaluate((/** @type {HTMLAnchorElement} */ link) => link.href);
+  await assertDownloads(url, file);
+  assert.equal(await demo.page.locator(".card").count(), 0, "there is nothing left to go on with");
 });

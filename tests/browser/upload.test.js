@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openDemo } from "./support/browser.js";
 import { assertDownloads, hollowFile, MB, MIB, randomFile } from "./support/files.js";
+import { openLibrary } from "./support/library.js";
 import { SETUPS, startZeroSetup } from "./support/service.js";
 
 const NARROW = { width: 360, height: 740 };
@@ -37,7 +38,10 @@ for (const [setup, start] of Object.entries(SETUPS)) {
     await demo.assertEachPartStoredOnce(upload.partCount);
     await assertDownloads(await demo.downloadUrl(), file);
 
-    await t.test("four parts are on their way at once", () => assert.equal(mostAtOnce(demo.puts), 4));
+    await t.test("several parts are on their way at once, and never more than six", () => {
+      const most = mostAtOnce(demo.puts);
+      assert.ok(most >= 3 && most <= 6, `${most}`);
+    });
 
     await t.test("every byte goes to the other origin, S3, and none through the service", () => {
       assert.notEqual(service.s3Url, service.url);
@@ -50,8 +54,8 @@ for (const [setup, start] of Object.entries(SETUPS)) {
     await t.test("URLs are signed in small windows, parts are recorded in groups", () => {
       const signed = demo.calls("POST", "/part-urls").length;
       const recorded = demo.calls("PUT", "/parts").length;
-      assert.ok(signed >= 3 && signed <= 10, `${signed} calls to sign ${upload.partCount} parts`);
-      assert.ok(recorded >= 1 && recorded <= 20, `${recorded} calls to record ${upload.partCount} parts`);
+      assert.ok(signed >= 1 && signed <= 6, `${signed} calls to sign ${upload.partCount} parts`);
+      assert.ok(recorded >= 1 && recorded <= 6, `${recorded} calls to record ${upload.partCount} parts`);
     });
 
     await t.test("nothing to complain about in the console", () => demo.assertNoComplaints());
@@ -62,7 +66,8 @@ test("a thousand parts cost the service at most twelve calls, and each is record
   const service = await startZeroSetup(t);
   // Holes take no room on disk; S3 never sees them either.
   const file = await hollowFile(t, 1000 * 8 * MIB);
-  const demo = await openDemo(t, service);
+  const demo = await openLibrary(t, service);
+  await demo.page.setInputFiles("#file", file.path);
   // Eight thousand megabytes need not go anywhere to be counted.
   await demo.page.evaluate(() => {
     class StoredAtOnce {
@@ -86,11 +91,13 @@ test("a thousand parts cost the service at most twelve calls, and each is record
     demo.page.route("**/complete", async (route) => {
       // All that remains is that S3 should have the parts.
       const id = new URL(route.request().url()).pathname.split("/").at(-2);
-      resolve((await service.get(`/v1/uploads/${id}`)).recordedParts);
+      // It is asked for again and again, also when the test is over.
+      await service.get(`/v1/uploads/${id}`).then(({ recordedParts }) => resolve(recordedParts), () => {});
       await route.abort();
     });
   });
-  await demo.choose(file);
+  // Nor need they be read for a checksum of nothing.
+  await demo.page.evaluate(() => void window.client.upload(window.chosen(), { checksum: false }));
   const recorded = await completed;
   const calls = [
     demo.calls("POST", "/v1/uploads").length,
@@ -120,10 +127,12 @@ test("several files wait their turn and all arrive", async (t) => {
     await randomFile(t, 20 * MIB, "first.bin"),
     await randomFile(t, 1, "one byte.txt"),
     await randomFile(t, 8 * MIB + 1, "Übermaß 数.bin"),
+    await randomFile(t, 3, "last.txt"),
   ];
   const demo = await openDemo(t, service);
+  await demo.limitUpload(20 * MB);
   await demo.choose(...files);
-  assert.equal(await demo.card(3).getAttribute("data-state"), "waiting");
+  assert.equal(await demo.card(4).getAttribute("data-state"), "waiting");
   for (const [index, file] of files.entries()) {
     await demo.untilState("completed", index + 1);
     assert.equal(await demo.card(index + 1).locator(".name").textContent(), file.name);
@@ -136,7 +145,7 @@ test("files may be dropped anywhere on the page", async (t) => {
   const service = await startZeroSetup(t);
   const demo = await openDemo(t, service);
   await demo.page.evaluate(() => {
-    const footer = /** @type {HTMLElement} */ (document.querySelector("footer"));
+    const footer = /** @type {HTMLElement} */ (document.querySelector(".scenes"));
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File(["dropped"], "dropped.txt", { type: "text/plain" }));
     for (const type of ["dragover", "drop"]) {

@@ -13,6 +13,14 @@ declare module "pg" {
 }
 
 interface Window {
-  /** What the page's live region said, as page.test.js collects it. */
+  /** What the page's live regions said, as the tests collect it. */
   announcements: string[];
+  /** The client's module, as support/library.js loads it. */
+  client: typeof import("../../../web-demo/client/index.js");
+  chosen: () => File;
+  seen: import("../../../web-demo/client/index.js").UploadEvent[];
+  follow: (upload: import("../../../web-demo/client/index.js").Upload) => Promise<void>;
+  upload: import("../../../web-demo/client/index.js").Upload;
+  /** How far the page's clock is off. */
+  clockOffset: number;
 }

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before } from "node:test";
 import { chromium } from "playwright-core";
@@ -30,6 +32,8 @@ const ARTIFACTS = path.resolve(import.meta.dirname, "../../../target/test-artifa
 const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 
+const EXECUTABLE = process.env.PARTITA_TEST_CHROMIUM ?? "/usr/bin/chromium";
+
 /** @type {Browser} */
 let browser;
 before(async () => {
@@ -39,7 +43,7 @@ after(() => browser?.close());
 
 /** @param {...string} more further arguments */
 function launch(...more) {
-  return chromium.launch({ executablePath: process.env.PARTITA_TEST_CHROMIUM ?? "/usr/bin/chromium", args: [...QUIET, ...more] });
+  return chromium.launch({ executablePath: EXECUTABLE, args: [...QUIET, ...more] });
 }
 
 /**
@@ -67,6 +71,48 @@ export async function profileThatResolves(t, addresses) {
   const context = await own.newContext();
   context.setDefaultTimeout(30_000);
   return context;
+}
+
+/**
+ * A browser process that can be killed and started again on the same profile.
+ *
+ * @param {import("node:test").TestContext} t
+ */
+export async function killableBrowser(t) {
+  const folder = await mkdtemp(path.join(tmpdir(), "partita-profile-"));
+  /** @type {import("node:child_process").ChildProcess | undefined} */
+  let process_;
+  /** SIGKILL to all of its processes: no farewell, nothing is written any more. */
+  const kill = async () => {
+    if (!process_?.pid || process_.exitCode !== null || process_.signalCode !== null) return;
+    const exit = new Promise((resolve) => process_?.once("exit", resolve));
+    process.kill(-process_.pid, "SIGKILL");
+    await exit;
+  };
+  t.after(async () => {
+    await kill();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+  const start = async () => {
+    const args = [...QUIET, `--user-data-dir=${folder}`, "--remote-debugging-port=0", "about:blank"];
+    process_ = spawn(EXECUTABLE, args, { detached: true, stdio: ["ignore", "ignore", "pipe"] });
+    const { stderr } = process_;
+    assert.ok(stderr);
+    const url = await new Promise((resolve, reject) => {
+      let said = "";
+      stderr.on("data", (text) => {
+        said += text;
+        const found = /DevTools listening on (ws:\S+)/.exec(said);
+        if (found) resolve(found[1]);
+      });
+      process_?.once("exit", () => reject(new Error(`the browser ended by itself:\n${said}`)));
+    });
+    const browser = await chromium.connectOverCDP(url);
+    const [context] = browser.contexts();
+    context.setDefaultTimeout(30_000);
+    return context;
+  };
+  return { start, kill };
 }
 
 /**

@@ -12,7 +12,7 @@ import { required } from "./environment.js";
 import { createBucket } from "./s3.js";
 
 /** @typedef {import("node:test").TestContext} TestContext */
-/** @typedef {import("../../../web-demo/partita.js").UploadResource} UploadResource */
+/** @typedef {import("../../../web-demo/client/index.js").UploadResource} UploadResource */
 /** What the tests read of an upload. @typedef {UploadResource & { contentType: string, object?: { size: number } }} Upload */
 
 /** The two ways in which the service is run here, by the names that tests carry. */

@@ -1,12 +1,13 @@
 // @ts-check
-import { UploadError } from "./transport.js";
+import { stopwatch } from "./clock.js";
+import { UploadError } from "./errors.js";
 
 /** URLs are asked for in windows of at least this many parts, just before they are needed. */
-export const SIGN_WINDOW = 8;
+export const SIGN_WINDOW = 16;
 /** However many parts there are, so many windows do for all, unless URLs expire before they are used. */
 const SIGN_CALLS = 5;
 /** The next window is asked for when one of so many next parts has no URL. */
-const SIGN_AHEAD = 4;
+const SIGN_AHEAD = 6;
 
 /**
  * A signed URL for one part: bytes `[offset, offset + size)` of the file go to `url` with exactly these `headers`.
@@ -19,10 +20,8 @@ const SIGN_AHEAD = 4;
 export class Signer {
   #sign;
   #window = SIGN_WINDOW;
-  /** @type {Map<number, PartUrl & { usableUntil: number }>} */
+  /** @type {Map<number, PartUrl & { isUsable: () => boolean }>} */
   #urls = new Map();
-  /** Parts that wait for their URL. @type {Set<number>} */
-  #wanted = new Set();
   /** @type {Promise<void> | undefined} */
   #signing;
 
@@ -38,10 +37,12 @@ export class Signer {
 
   /** @param {PartUrl[]} urls */
   add(urls) {
+    // Counted from here, because the clocks differ; a little early, so that the request arrives in time.
+    const age = stopwatch();
     for (const url of urls) {
-      // Counted from here, because the clocks differ; a little early, so that the request arrives in time.
       const lifeMs = url.expiresInSeconds * 1000;
-      this.#urls.set(url.partNumber, { ...url, usableUntil: Date.now() + lifeMs - Math.min(lifeMs / 4, 10_000) });
+      const usableMs = lifeMs - Math.min(lifeMs / 4, 10_000);
+      this.#urls.set(url.partNumber, { ...url, isUsable: () => age() < usableMs });
     }
   }
 
@@ -51,37 +52,30 @@ export class Signer {
   }
 
   /**
-   * A usable URL for this part. Those next in the queue are signed in the same call, or ahead of time.
+   * A usable URL for the first part of the queue. Those next in it are signed in the same call, or ahead of time.
    *
-   * @param {number} partNumber
-   * @param {number[]} queue
+   * @param {number[]} queue not empty
    * @returns {Promise<PartUrl>}
    */
-  async take(partNumber, queue) {
-    this.#wanted.add(partNumber);
-    try {
-      // A call that is under way may leave this part out; the next one does not.
-      for (let tries = 0; !this.#has(partNumber); tries++) {
-        if (tries === 3) throw new UploadError("service-unreachable", "The service signs no URL.", { retryable: true });
-        await (this.#signing ?? this.#signWindow(queue));
-      }
-    } finally {
-      this.#wanted.delete(partNumber);
+  async first(queue) {
+    const [partNumber] = queue;
+    // A call that is under way may leave this part out; the next one does not.
+    for (let tries = 0; !this.has(partNumber); tries++) {
+      if (tries === 3) throw new UploadError("service-unreachable", "The service signs no URL.", { retryable: true });
+      await (this.#signing ?? this.#signWindow(queue));
     }
-    const ahead = queue.slice(0, SIGN_AHEAD);
-    if (!this.#signing && ahead.some((next) => !this.#has(next))) this.#signWindow(queue).catch(() => {});
+    if (!this.#signing && queue.slice(0, SIGN_AHEAD).some((next) => !this.has(next))) this.#signWindow(queue).catch(() => {});
     return /** @type {PartUrl} */ (this.#urls.get(partNumber));
   }
 
   /** @param {number} partNumber */
-  #has(partNumber) {
-    return (this.#urls.get(partNumber)?.usableUntil ?? 0) > Date.now();
+  has(partNumber) {
+    return this.#urls.get(partNumber)?.isUsable() ?? false;
   }
 
   /** @param {number[]} queue */
   #signWindow(queue) {
-    const without = [...this.#wanted, ...queue].filter((partNumber) => !this.#has(partNumber));
-    const window = without.slice(0, this.#window);
+    const window = queue.filter((partNumber) => !this.has(partNumber)).slice(0, this.#window);
     this.#signing = this.#sign(window.sort((a, b) => a - b))
       .then((urls) => this.add(urls))
       .finally(() => (this.#signing = undefined));

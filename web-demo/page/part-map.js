@@ -1,7 +1,11 @@
 // @ts-check
-/** The map of an upload's parts: one cell each, drawn on a canvas, so that ten thousand are as light as ten. */
+/** The map of an upload's parts, one cell each: elements while they are few, beyond that drawn, so that ten thousand are light. */
+import { formatPercent, t } from "./i18n.js";
 
-/** @typedef {import("./partita.js").PartState} PartState */
+/** @typedef {import("../client/index.js").PartState} PartState */
+
+/** From so many parts on the map is drawn. */
+const DRAWN_FROM = 300;
 
 /** Heights that a cell may have; the first with which the map stays below its own limit is taken. */
 const CELL_HEIGHTS = [22, 18, 14, 11, 9, 7, 5, 4];
@@ -12,22 +16,30 @@ const MAX_HEIGHT = 150;
  * part that is tried again is hollow with a stroke through it.
  */
 export class PartMap {
+  #cells;
   #canvas;
   #context;
   /** @type {PartState[]} */
   #states = [];
   /** How much of each part has gone, 0 to 1. @type {number[]} */
   #fills = [];
+  /** The connection that sends each part. @type {(number | undefined)[]} */
+  #lanes = [];
   /** @type {Set<number> | "all"} */
   #dirty = "all";
   #frame = 0;
+  #isMirrored = false;
   #columns = 1;
   #cellWidth = 1;
   #cellHeight = 1;
   #observer;
 
-  /** @param {HTMLCanvasElement} canvas its colours are the custom properties `--map-…` that apply to it */
-  constructor(canvas) {
+  /**
+   * @param {HTMLElement} cells
+   * @param {HTMLCanvasElement} canvas its colours are the custom properties `--map-…` that apply to it
+   */
+  constructor(cells, canvas) {
+    this.#cells = cells;
     this.#canvas = canvas;
     this.#context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.#observer = new ResizeObserver(() => this.redraw());
@@ -42,16 +54,40 @@ export class PartMap {
   setCount(count) {
     this.#states = new Array(count).fill("pending");
     this.#fills = new Array(count).fill(0);
-    this.#canvas.hidden = count === 0;
+    this.#lanes = new Array(count);
+    this.#cells.hidden = count === 0 || count >= DRAWN_FROM;
+    this.#canvas.hidden = count < DRAWN_FROM;
+    const cells = this.#cells.hidden ? 0 : count;
+    this.#cells.replaceChildren(...Array.from({ length: cells }, () => document.createElement("span")));
     this.redraw();
+  }
+
+  /** What it shows, in words. */
+  describe() {
+    const label = t("map.label", this.counts());
+    for (const map of [this.#cells, this.#canvas]) map.setAttribute("aria-label", label);
+  }
+
+  /** Neighbours in the same state as one; those being sent each by itself. */
+  runs() {
+    /** @type {{ first: number, last: number, state: PartState, fill: number, lane?: number }[]} */
+    const runs = [];
+    this.#states.forEach((state, index) => {
+      const run = runs.at(-1);
+      if (run && run.state === state && state !== "sending") run.last = index + 1;
+      else runs.push({ first: index + 1, last: index + 1, state, fill: this.#fills[index], lane: this.#lanes[index] });
+    });
+    return runs;
   }
 
   /**
    * @param {number} partNumber
    * @param {PartState} state
    * @param {number} fill how much of it has gone, 0 to 1
+   * @param {number} [lane] the connection that sends it
    */
-  setPart(partNumber, state, fill) {
+  setPart(partNumber, state, fill, lane) {
+    this.#lanes[partNumber - 1] = lane;
     this.#states[partNumber - 1] = state;
     this.#fills[partNumber - 1] = fill;
     if (this.#dirty !== "all") this.#dirty.add(partNumber - 1);
@@ -98,11 +134,18 @@ export class PartMap {
   }
 
   #draw() {
+    if (!this.#cells.hidden) {
+      const changed = this.#dirty === "all" ? this.#states.keys() : this.#dirty;
+      for (const index of changed) this.#show(index);
+      this.#dirty = new Set();
+      return;
+    }
     if (this.#states.length === 0 || this.#canvas.clientWidth === 0) return;
     const style = getComputedStyle(this.#canvas);
     /** @param {string} name */
     const colour = (name) => style.getPropertyValue(`--map-${name}`);
     const colours = { line: colour("pending"), sending: colour("sending"), stored: colour("stored"), retrying: colour("retrying") };
+    this.#isMirrored = style.direction === "rtl";
     if (this.#dirty === "all") {
       this.#layOut();
       for (let index = 0; index < this.#states.length; index++) this.#drawCell(index, colours);
@@ -110,6 +153,15 @@ export class PartMap {
       for (const index of this.#dirty) this.#drawCell(index, colours);
     }
     this.#dirty = new Set();
+  }
+
+  /** @param {number} index */
+  #show(index) {
+    const cell = /** @type {HTMLElement} */ (this.#cells.children[index]);
+    const state = this.#states[index];
+    cell.className = state;
+    cell.style.setProperty("--fill", String(state === "sending" ? this.#fills[index] : 0));
+    cell.title = t("part.title", { part: index + 1, state: t(`part.${state}`) });
   }
 
   /**
@@ -120,7 +172,7 @@ export class PartMap {
     const context = this.#context;
     const state = this.#states[index];
     const gap = this.#cellHeight > 8 ? 3 : 1;
-    const column = index % this.#columns;
+    const column = this.#isMirrored ? this.#columns - 1 - (index % this.#columns) : index % this.#columns;
     // Whole pixels, or the edges blur.
     const x = Math.round(column * this.#cellWidth);
     const y = Math.floor(index / this.#columns) * this.#cellHeight;
@@ -159,12 +211,12 @@ export class PartMap {
    * @param {number} y
    */
   #describePartAt(x, y) {
-    const index = Math.floor(y / this.#cellHeight) * this.#columns + Math.floor(x / this.#cellWidth);
+    const fromLeft = Math.floor(x / this.#cellWidth);
+    const column = this.#isMirrored ? this.#columns - 1 - fromLeft : fromLeft;
+    const index = Math.floor(y / this.#cellHeight) * this.#columns + column;
     const state = this.#states[index];
     if (!state) return "";
-    return `Part ${index + 1}: ${state === "sending" ? `${Math.floor(this.#fills[index] * 100)} % sent` : WORDS[state]}`;
+    const words = state === "sending" ? formatPercent(this.#fills[index]) : t(`part.${state}`);
+    return t("part.title", { part: index + 1, state: words });
   }
 }
-
-/** @type {Record<PartState, string>} */
-export const WORDS = { pending: "waiting", sending: "sending", retrying: "trying again", stored: "stored" };
