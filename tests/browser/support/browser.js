@@ -25,6 +25,7 @@ import { chromium } from "playwright-core";
  * @property {number} [endedAt]
  * @property {number} [status]
  * @property {number} bodySize
+ * @property {Promise<Record<string, string>>} headers
  */
 /** @typedef {SeenRequest & { partNumber: number }} PartRequest */
 
@@ -165,7 +166,10 @@ export class Demo {
       const url = new URL(request.url());
       const partNumber = url.origin === service.s3Url ? Number(url.searchParams.get("partNumber")) : undefined;
       /** @type {SeenRequest} */
-      const entry = { method: request.method(), url, path: url.pathname, partNumber, startedAt: Date.now(), bodySize: 0 };
+      const entry = {
+        method: request.method(), url, path: url.pathname, partNumber, startedAt: Date.now(), bodySize: 0,
+        headers: request.allHeaders().catch(() => ({})),
+      };
       known.set(request, entry);
       this.requests.push(entry);
     });
@@ -173,9 +177,7 @@ export class Demo {
       const entry = entryOf(response.request());
       entry.status = response.status();
       entry.endedAt = Date.now();
-      /** @type {Record<string, string>} */
-      const headers = await response.request().allHeaders().catch(() => ({}));
-      entry.bodySize = Number(headers["content-length"] ?? 0);
+      entry.bodySize = Number((await entry.headers)["content-length"] ?? 0);
     });
     page.on("requestfailed", (request) => (entryOf(request).endedAt = Date.now()));
   }

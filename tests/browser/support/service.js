@@ -153,12 +153,12 @@ export class Service {
   }
 
   /**
-   * Runs one of the binary's other commands to its end.
+   * Runs one of the binary's other commands to its end, and answers what it prints.
    *
    * @param {...string} words
    */
   async run(...words) {
-    await promisify(execFile)(required("PARTITA_BIN"), words, { env: this.#environment });
+    return (await promisify(execFile)(required("PARTITA_BIN"), words, { env: this.#environment })).stdout;
   }
 
   /**
