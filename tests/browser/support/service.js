@@ -174,7 +174,7 @@ export class Service {
    *
    * @overload
    * @param {`/v1/files?${string}`} path
-   * @returns {Promise<{ items: { id: string }[] }>}
+   * @returns {Promise<{ items: { id: string, sharedWith: string[] }[] }>}
    *
    * @overload
    * @param {`/v1/files/${string}/download-url?${string}`} path
