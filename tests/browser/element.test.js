@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { randomFile, assertDownloads, MB } from "./support/files.js";
 import { openLibrary } from "./support/library.js";
+import { loadForm } from "./support/load.js";
 import { startZeroSetup } from "./support/service.js";
 
 /** @typedef {HTMLElement & { value: string[], files: { state?: string, error?: Error }[], checkValidity(): boolean, validationMessage: string }} Field */
 
 /**
- * A page with a form, made as an author would: by one script tag.
+ * A page with a form.
  *
  * @param {import("node:test").TestContext} t
  * @param {import("./support/service.js").Service} service
@@ -16,12 +17,7 @@ import { startZeroSetup } from "./support/service.js";
  */
 async function openForm(t, service, attributes) {
   const demo = await openLibrary(t, service);
-  await demo.page.evaluate(async (attributes) => {
-    document.body.innerHTML = `<form><partita-upload name="attachment" ${attributes}></partita-upload><button>Send</button></form>`;
-    const script = Object.assign(document.createElement("script"), { type: "module", src: "/client/element.js" });
-    document.head.append(script);
-    await customElements.whenDefined("partita-upload");
-  }, attributes);
+  await loadForm(demo.page, attributes);
   return demo;
 }
 

@@ -1,37 +1,16 @@
 // How the page looks and reads: no violation that axe finds, in any language, scheme and state; nothing that overflows.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test } from "node:test";
+import { assertAccessible } from "./support/axe.js";
 import { openDemo } from "./support/browser.js";
 import { MB, randomFile } from "./support/files.js";
 import { startZeroSetup } from "./support/service.js";
-
-/** @typedef {import("./support/browser.js").Demo} Demo */
-
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-/**
- * @param {Demo} demo
- * @param {string} state
- */
-async function assertAccessible(demo, state) {
-  const { page } = demo;
-  // In the page's own world; its policy would keep a script tag out.
-  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
-  const violations = await page.evaluate(async () => {
-    const { axe } = /** @type {any} */ (window);
-    const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-    return violations.map((/** @type {any} */ each) => `${each.id}: ${each.nodes.map((/** @type {any} */ node) => node.target.join(" ")).join(", ")}`);
-  });
-  assert.deepEqual(violations, [], state);
-}
 
 test("axe finds no violation, in no state, scheme or language", async (t) => {
   const service = await startZeroSetup(t);
   const demo = await openDemo(t, service);
   const { page } = demo;
-  await assertAccessible(demo, "empty");
+  await assertAccessible(page, "empty");
 
   const file = await randomFile(t, 60 * MB);
   await demo.choose(await randomFile(t, 3 * MB, "small.pdf"));
@@ -51,16 +30,16 @@ test("axe finds no violation, in no state, scheme or language", async (t) => {
     for (const language of ["en", "de", "ar"]) {
       await page.selectOption("#language", language);
       await page.waitForTimeout(300); // colours change by and by
-      await assertAccessible(demo, `sending, ${colorScheme}, ${language}`);
+      await assertAccessible(page, `sending, ${colorScheme}, ${language}`);
     }
   }
   await page.selectOption("#language", "en");
   await demo.card(2).locator(".pause").click();
   await demo.untilState("paused", 2);
-  await assertAccessible(demo, "paused");
+  await assertAccessible(page, "paused");
   await page.reload();
   await page.locator("#offers > .card").waitFor();
-  await assertAccessible(demo, "unfinished");
+  await assertAccessible(page, "unfinished");
 });
 
 test("axe finds no violation in the dialog that asks for a token", async (t) => {
@@ -70,7 +49,7 @@ test("axe finds no violation in the dialog that asks for a token", async (t) => 
   await demo.page.route("**/v1/**", (route) => route.fulfill({ status: 401, contentType: "application/problem+json", body }));
   await demo.page.reload();
   await demo.page.locator("#token").waitFor();
-  await assertAccessible(demo, "signing in");
+  await assertAccessible(demo.page, "signing in");
 });
 
 test("Arabic runs from right to left: the page, its bars and its maps", async (t) => {

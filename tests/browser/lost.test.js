@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { freshProfile, killableBrowser } from "./support/browser.js";
 import { assertDownloads, MB, randomFile } from "./support/files.js";
-import { load, openLibrary } from "./support/library.js";
+import { openLibrary } from "./support/library.js";
+import { load } from "./support/load.js";
 import { startZeroSetup } from "./support/service.js";
 
 /** Copies the chosen file to where the browser keeps it, and has a handle of it that needs no permission. */

@@ -30,7 +30,7 @@ test("a service that asks is given a token, which is forgotten on signing out an
   // S3 is sent what is signed and nothing of who is calling.
   assert.deepEqual(demo.requests.filter(({ url }) => url.href.includes(alice)), []);
   const sent = await Promise.all(demo.puts.map(({ headers }) => headers));
-  assert.ok(sent.length > 0 && sent.every((headers) => !("authorization" in headers)), JSON.stringify(sent[0]));
+  assert.ok(sent.length > 0 && sent.every((headers) => headers && !("authorization" in headers)), JSON.stringify(sent[0]));
   assert.ok(!(await page.locator("#steps").innerHTML()).includes(alice), "the panel shows the token");
 
   // In the file's row, for whoever else there is.

@@ -39,7 +39,7 @@ for (const [setup, start] of Object.entries(SETUPS)) {
     await assertDownloads(await demo.downloadUrl(), file);
 
     await t.test("several parts are on their way at once, and never more than six", () => {
-      const most = mostAtOnce(demo.puts);
+      const most = demo.mostAtOnce;
       assert.ok(most >= 3 && most <= 6, `${most}`);
     });
 
@@ -157,19 +157,6 @@ test("files may be dropped anywhere on the page", async (t) => {
   assert.equal(upload.filename, "dropped.txt");
   assert.equal(upload.contentType, "text/plain");
 });
-
-/**
- * The largest number of requests that were under way at the same moment.
- *
- * @param {import("./support/browser.js").SeenRequest[]} requests
- */
-function mostAtOnce(requests) {
-  /** @type {[number, number][]} */
-  const moments = requests.flatMap(({ startedAt, endedAt = Infinity }) => [[startedAt, 1], [endedAt, -1]]);
-  moments.sort(([a, up], [b, down]) => a - b || up - down);
-  let now = 0;
-  return Math.max(...moments.map(([, change]) => (now += change)));
-}
 
 /** @param {number[]} numbers */
 function sum(numbers) {

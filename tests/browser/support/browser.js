@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before } from "node:test";
 import { chromium } from "playwright-core";
+import { ARTIFACTS } from "./environment.js";
+import { Traffic } from "./traffic.js";
 
 /** @typedef {import("playwright-core").Browser} Browser */
 /** @typedef {import("playwright-core").BrowserContext} BrowserContext */
@@ -12,24 +14,8 @@ import { chromium } from "playwright-core";
 /** @typedef {import("playwright-core").Request} Request */
 /** @typedef {import("./files.js").TestFile} TestFile */
 /** @typedef {import("./service.js").Service} Service */
+/** @typedef {import("./traffic.js").SeenRequest} SeenRequest */
 
-/**
- * A request of the page.
- *
- * @typedef {object} SeenRequest
- * @property {string} method
- * @property {URL} url
- * @property {string} path
- * @property {number} [partNumber]
- * @property {number} startedAt
- * @property {number} [endedAt]
- * @property {number} [status]
- * @property {number} bodySize
- * @property {Promise<Record<string, string>>} headers
- */
-/** @typedef {SeenRequest & { partNumber: number }} PartRequest */
-
-const ARTIFACTS = path.resolve(import.meta.dirname, "../../../target/test-artifacts");
 const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 
@@ -133,11 +119,9 @@ export async function openDemo(t, service, options = {}) {
   return demo;
 }
 
-export class Demo {
+export class Demo extends Traffic {
   /** What the page complained about. @type {string[]} */
   complaints = [];
-  /** Every request, in order. @type {SeenRequest[]} */
-  requests = [];
   /** @type {import("playwright-core").CDPSession | undefined} */
   cdp;
 
@@ -147,9 +131,9 @@ export class Demo {
    * @param {Service} service
    */
   constructor(context, page, service) {
+    super(service);
     this.context = context;
     this.page = page;
-    this.service = service;
     page.on("console", (message) => {
       if (["error", "warning"].includes(message.type())) this.complaints.push(message.text());
     });
@@ -180,23 +164,6 @@ export class Demo {
       entry.bodySize = Number((await entry.headers)["content-length"] ?? 0);
     });
     page.on("requestfailed", (request) => (entryOf(request).endedAt = Date.now()));
-  }
-
-  /** The `PUT`s of parts. */
-  get puts() {
-    /** @type {(each: SeenRequest) => each is PartRequest} */
-    const isPut = (each) => each.method === "PUT" && each.partNumber !== undefined;
-    return this.requests.filter(isPut);
-  }
-
-  /**
-   * The calls to the API whose path ends so.
-   *
-   * @param {string} method
-   * @param {string} ending
-   */
-  calls(method, ending) {
-    return this.requests.filter((each) => each.method === method && each.url.origin === this.service.url && each.path.endsWith(ending));
   }
 
   /**
@@ -231,48 +198,6 @@ export class Demo {
    */
   async untilState(state, n = 1) {
     await this.page.waitForSelector(`#uploads > .card:nth-child(${n})[data-state="${state}"]`, { state: "attached" });
-  }
-
-  /**
-   * Waits until S3 has answered 200 for so many parts.
-   *
-   * @param {number} count
-   */
-  async untilStored(count) {
-    const deadline = Date.now() + 60_000;
-    while (this.storedParts().size < count) {
-      assert.ok(Date.now() < deadline, `only ${this.storedParts().size} parts stored`);
-      await this.page.waitForTimeout(20);
-    }
-  }
-
-  /** How often S3 answered 200, by part number. */
-  storedParts() {
-    /** @type {Map<number, number>} */
-    const counts = new Map();
-    for (const { partNumber, status } of this.puts) {
-      if (status === 200) counts.set(partNumber, (counts.get(partNumber) ?? 0) + 1);
-    }
-    return counts;
-  }
-
-  /** @param {number} partCount */
-  async assertEachPartStoredOnce(partCount) {
-    await this.untilStored(partCount); // the news may come a little later than to the page
-    const stored = this.storedParts();
-    assert.deepEqual([...stored.keys()].sort((a, b) => a - b), Array.from({ length: partCount }, (_, index) => index + 1));
-    assert.deepEqual([...stored].filter(([, count]) => count !== 1), [], "parts that S3 acknowledged more than once");
-  }
-
-  /** What S3 has acknowledged stays acknowledged. What it stored just when the line was cut has no answer to count. */
-  assertNothingSentAgain() {
-    /** When S3 acknowledged each part. @type {Map<number, number>} */
-    const stored = new Map();
-    for (const { partNumber, startedAt, endedAt, status } of this.puts) {
-      assert.ok(!((stored.get(partNumber) ?? Infinity) < startedAt), `part ${partNumber} was sent again after S3 had acknowledged it`);
-      if (status === 200) stored.set(partNumber, endedAt ?? Infinity);
-    }
-    assert.deepEqual([...this.storedParts()].filter(([, count]) => count !== 1), [], "parts that S3 acknowledged more than once");
   }
 
   assertNoComplaints() {

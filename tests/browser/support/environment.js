@@ -1,4 +1,8 @@
 import assert from "node:assert/strict";
+import path from "node:path";
+
+/** Where screenshots go. */
+export const ARTIFACTS = path.resolve(import.meta.dirname, "../../../target/test-artifacts");
 
 /**
  * A variable that the tests need; a missing one fails the test that asks.

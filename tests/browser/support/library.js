@@ -1,5 +1,6 @@
 // The client in a browser, on a page that has nothing else.
 import { Demo, freshProfile } from "./browser.js";
+import { load } from "./load.js";
 
 /** @typedef {import("../../../web-demo/client/index.js")} Client */
 
@@ -18,25 +19,4 @@ export async function openLibrary(t, service, profile) {
   await page.goto(`${service.url}/livez`);
   await load(page);
   return demo;
-}
-
-/**
- * What the page needs after each (re)load.
- *
- * @param {import("playwright-core").Page} page
- */
-export async function load(page) {
-  await page.evaluate(async () => {
-    document.body.innerHTML = '<input type="file" id="file">';
-    const path = "/client/index.js"; // not to be looked for by the type-check
-    window.client = await import(path);
-    window.chosen = () => {
-      const { files } = /** @type {HTMLInputElement} */ (document.getElementById("file"));
-      return /** @type {File} */ (files?.[0]);
-    };
-    window.seen = [];
-    window.follow = async (upload) => {
-      for await (const event of upload) window.seen.push(event);
-    };
-  });
 }

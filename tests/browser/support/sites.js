@@ -1,5 +1,6 @@
 import http from "node:http";
 import net from "node:net";
+import { PassThrough, pipeline } from "node:stream";
 
 /** @typedef {import("node:test").TestContext} TestContext */
 /** @typedef {{ method: string, path: string }} Asked */
@@ -34,16 +35,30 @@ export async function startCounter(t, target) {
   const { hostname, port } = new URL(target);
   const server = http.createServer((request, response) => {
     asked.push({ method: request.method ?? "", path: request.url ?? "/" });
-    // With the very same headers, Host included: it is signed.
-    const options = { hostname, port, method: request.method, path: request.url, headers: request.headers };
-    const onward = http.request(options, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    });
-    onward.on("error", () => response.destroy());
-    request.pipe(onward);
+    passOn(request, response, { hostname, port, path: request.url });
   });
   return { url: `http://127.0.0.1:${await listen(t, server, "127.0.0.1")}`, asked };
+}
+
+/**
+ * Passes a request on with the very same headers, Host included (it is signed), and its answer back.
+ *
+ * @param {http.IncomingMessage} request
+ * @param {http.ServerResponse} response
+ * @param {http.RequestOptions} target
+ * @param {import("node:stream").Duplex} [through] by which the request's bytes go
+ */
+export function passOn(request, response, target, through = new PassThrough()) {
+  // What is said of this connection is not said of the next one.
+  const { connection, "proxy-connection": _, ...headers } = request.headers;
+  const onward = http.request({ method: request.method, headers, agent: false, ...target }, (answer) => {
+    const { connection, "keep-alive": _, ...headers } = answer.headers;
+    response.writeHead(answer.statusCode ?? 502, headers);
+    pipeline(answer, response, () => {});
+  });
+  // Whoever goes away in the middle takes the other side along.
+  pipeline(request, through, onward, (error) => error && response.destroy());
+  onward.on("error", () => response.destroy());
 }
 
 /**
@@ -75,7 +90,7 @@ export async function startRebinding(t, { address, port, html }) {
  * @param {net.Server} server
  * @param {string} address
  */
-async function listen(t, server, address, port = 0) {
+export async function listen(t, server, address, port = 0) {
   await /** @type {Promise<void>} */ (new Promise((resolve, reject) => server.once("error", reject).listen(port, address, resolve)));
   t.after(() => {
     if (server instanceof http.Server) server.closeAllConnections();
