@@ -52,8 +52,8 @@ export async function network({ upstream, line, lane, latencyMs }) {
       await pause(latencyMs);
     }
     if (fault === "forbid") {
-      request.resume();
-      response.writeHead(403, { ...cors, "content-type": "application/xml", connection: "close" });
+      for await (const chunk of request) if (isPart) state.sent += chunk.length; // who is still sending reads no answer
+      response.writeHead(403, { ...cors, "content-type": "application/xml" });
       return response.end("<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>");
     }
     const { hostname, port } = new URL(upstream);

@@ -72,6 +72,7 @@ export class Gate {
     };
     addEventListener("online", online);
     addEventListener("offline", offline);
+    if (globalThis.navigator?.onLine === false) offline();
     return () => {
       this.offline = false;
       removeEventListener("online", online);

@@ -19,6 +19,10 @@ const STORED = "partita.network";
 let mode = /** @type {Mode} */ (MODES.find((each) => each === read()) ?? "real");
 let wake = new AbortController();
 
+// Whoever asks the browser is told the same.
+const { onLine } = Object.getOwnPropertyDescriptors(Navigator.prototype);
+Object.defineProperty(navigator, "onLine", { get: () => mode !== "offline" && onLine.get?.call(navigator) });
+
 /** How the network is now. */
 export function networkMode() {
   return mode;

@@ -161,7 +161,7 @@ export class Demo extends Traffic {
       const entry = entryOf(response.request());
       entry.status = response.status();
       entry.endedAt = Date.now();
-      entry.bodySize = Number((await entry.headers)["content-length"] ?? 0);
+      entry.bodySize = Number((await entry.headers)?.["content-length"] ?? 0);
     });
     page.on("requestfailed", (request) => (entryOf(request).endedAt = Date.now()));
   }
