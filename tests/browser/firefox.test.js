@@ -136,12 +136,14 @@ test("a second tab of Firefox with the same file watches the first, and both end
 test("in Firefox a refused URL, a busy S3, a cut connection and a stall are survived", async (t) => {
   const service = await startZeroSetup(t);
   const file = await randomFile(t, 6 * 8 * MIB);
-  const firefox = await openFirefox(t, service);
+  const firefox = await openFirefox(t, service, { path: "/livez" });
   const { line, page } = firefox;
   line.failOnce(1, (_, response) => response.writeHead(403, CORS).end("<Error><Code>AccessDenied</Code></Error>"));
   line.failOnce(2, (_, response) => response.writeHead(503, { ...CORS, "Retry-After": "2" }).end("<Error><Code>SlowDown</Code></Error>"));
-  line.failOnce(3, (request) => request.once("data", () => request.socket.resetAndDestroy()));
+  line.failOnce(3, (_, response) => response.writeHead(200, { ...CORS, "Content-Length": 9 }).write("cut", () => response.destroy()));
   line.failOnce(4, () => {}); // takes no bytes, and never answers
+  // Firefox repeats by itself, and tells nobody, what is cut before the answer has begun.
+  line.failOnce(5, (request) => request.once("data", () => request.socket.resetAndDestroy()));
   await load(page);
   await firefox.choose("#file", file);
   const { id, retries } = await page.evaluate(async () => {
@@ -154,7 +156,7 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
   assert.ok(line.calls("POST", "/part-urls").length >= 1, "the refused part was signed again");
   /** @param {number} number */
   const tries = (number) => line.puts.filter(({ partNumber }) => partNumber === number);
-  assert.deepEqual([1, 2, 3, 4, 5, 6].map((number) => tries(number).length), [2, 2, 2, 2, 1, 1], "tries of each part");
+  assert.deepEqual([1, 2, 3, 4, 5, 6].map((number) => tries(number).length), [2, 2, 2, 2, 2, 1], "tries of each part");
   const [busy, again] = tries(2);
   assert.ok(again.startedAt - (busy.endedAt ?? Infinity) >= 2000, "Retry-After is honoured");
   await line.assertEachPartStoredOnce(6);
@@ -202,7 +204,7 @@ test("in Firefox pause stops the bytes, offline waits, both go on, and cancel gi
 test("in Firefox <partita-upload> carries the upload's id in its form, which is not valid before", async (t) => {
   const service = await startZeroSetup(t);
   const file = await randomFile(t, 20 * MB);
-  const firefox = await openFirefox(t, service);
+  const firefox = await openFirefox(t, service, { path: "/livez" });
   const { line, page } = firefox;
   await loadForm(page, "required");
   const form = () =>
@@ -240,7 +242,8 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
         await page.setViewport({ width, height: 860 });
         await sleep(300); // colours change by and by
         await assertAccessible(page, `sending, ${language}, ${width} px`);
-        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), await page.evaluate(() => innerWidth), `${language}, ${width} px`);
+        const tooWide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(tooWide, 0, `${language}, ${width} px`);
         if (width === 360) await firefox.screenshot(`narrow-${language}-${colorScheme}`);
       }
     }

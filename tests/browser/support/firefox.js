@@ -12,16 +12,16 @@ const EXECUTABLE = process.env.PARTITA_TEST_FIREFOX ?? "/usr/bin/firefox-esr";
 const TIMEOUT_MS = 60_000;
 
 /**
- * A Firefox with a profile and a line of its own, at the page of the service.
+ * A Firefox with a profile and a line of its own, at a page of the service.
  *
  * @param {import("node:test").TestContext} t
  * @param {import("./service.js").Service} service
- * @param {{ colorScheme?: "light" | "dark" }} [options]
+ * @param {{ colorScheme?: "light" | "dark", path?: string }} [options]
  */
-export async function openFirefox(t, service, { colorScheme = "light" } = {}) {
+export async function openFirefox(t, service, { colorScheme = "light", path: place = "/" } = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), "partita-profile-"));
   const line = await startLine(t, service);
-  const firefox = new Firefox(service, line, folder, {
+  const firefox = new Firefox(service.url + place, line, folder, {
     "network.proxy.type": 1,
     "network.proxy.http": "127.0.0.1",
     "network.proxy.http_port": line.port,
@@ -48,13 +48,13 @@ class Firefox {
   #settings;
 
   /**
-   * @param {import("./service.js").Service} service
+   * @param {string} url of its first page
    * @param {import("./line.js").Line} line
    * @param {string} folder of the profile
    * @param {Record<string, unknown>} settings
    */
-  constructor(service, line, folder, settings) {
-    this.service = service;
+  constructor(url, line, folder, settings) {
+    this.url = url;
     this.line = line;
     this.#folder = folder;
     this.#settings = settings;
@@ -79,7 +79,7 @@ class Firefox {
     await this.openPage();
   }
 
-  /** A further tab at the page of the service. */
+  /** A further tab. */
   async openPage() {
     assert.ok(this.#browser);
     const page = (this.#page = await this.#browser.newPage());
@@ -91,7 +91,7 @@ class Firefox {
     // Firefox tells of these on its own console alone.
     await page.evaluateOnNewDocument(() =>
       addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => console.error(`${violatedDirective} forbids ${blockedURI}`)));
-    await page.goto(this.service.url);
+    await page.goto(this.url);
     return page;
   }
 
