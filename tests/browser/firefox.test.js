@@ -244,10 +244,19 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
         await assertAccessible(page, `sending, ${language}, ${width} px`);
         const tooWide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.equal(tooWide, 0, `${language}, ${width} px`);
-        if (width === 360) await firefox.screenshot(`narrow-${language}-${colorScheme}`);
+        if (width > 360) continue;
+        assert.deepEqual(await page.evaluate(strays), [], `${language}: what does not begin where its card does`);
+        await firefox.screenshot(`narrow-${language}-${colorScheme}`);
       }
     }
     assert.equal(await page.evaluate(() => document.documentElement.dir), "rtl");
     firefox.assertNoComplaints();
   });
 }
+
+/** The pieces of cards' heads that do not begin where the head does; a name may run the other way. */
+const strays = () => {
+  const beginning = (/** @type {Element} */ element) => element.getBoundingClientRect()[document.dir === "rtl" ? "right" : "left"];
+  return [...document.querySelectorAll("#uploads .card-head")].flatMap((head) =>
+    [...head.children].filter((piece) => Math.abs(beginning(piece) - beginning(head)) > 1).map(({ textContent }) => textContent));
+};
