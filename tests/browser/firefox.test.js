@@ -1,5 +1,6 @@
 // The client and the page in Firefox: what is promised holds in browsers that have no handles of files on disk, too.
 import assert from "node:assert/strict";
+import { open, truncate } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertAccessible } from "./support/axe.js";
@@ -199,6 +200,39 @@ test("in Firefox pause stops the bytes, offline waits, both go on, and cancel gi
   await page.reload();
   await page.waitForNetworkIdle();
   assert.equal(await page.$(".card"), null, "what was cancelled is not offered");
+});
+
+test("in Firefox, which does not notice by itself, a file that changes while it is sent is never completed, in plain words", async (t) => {
+  const service = await startZeroSetup(t);
+  const firefox = await openFirefox(t, service);
+  const { line, page } = firefox;
+  line.limitUpload(30 * MB);
+  /** @param {(path: string) => Promise<void>} change once the first part is stored */
+  const failure = async (change) => {
+    const file = await randomFile(t, 60 * MB);
+    await page.reload();
+    const begun = line.puts.length;
+    await firefox.choose("#files", file);
+    while (!line.puts.slice(begun).some(({ partNumber, status }) => partNumber === 1 && status === 200)) await sleep(20);
+    await page.click("#uploads .pause");
+    await firefox.until('[data-state="paused"]');
+    await change(file.path);
+    await page.click("#uploads .pause");
+    await firefox.until('[data-state="failed"]');
+    return firefox.text("#uploads .message");
+  };
+  const states = async () => (await service.get("/v1/uploads?limit=10")).items.map(({ state }) => state.replace("aborting", "aborted")).sort();
+
+  const rewritten = await failure(async (path) => {
+    const file = await open(path, "r+");
+    await file.write("a new beginning", 0);
+    await file.close();
+  });
+  assert.match(rewritten, /was changed while it was sent/);
+  assert.deepEqual(await states(), ["aborted"], "parts of two contents are of no use");
+  const shortened = await failure((path) => truncate(path, 20 * MB));
+  assert.match(shortened, /can no longer read this file/);
+  assert.deepEqual(await states(), ["aborted", "open"]);
 });
 
 test("in Firefox <partita-upload> carries the upload's id in its form, which is not valid before", async (t) => {

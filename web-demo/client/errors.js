@@ -24,6 +24,7 @@
  * | `file-needed`          | nothing here leads to the file's bytes: it has to be chosen again            |
  * | `file-differs`         | the file is not the one that the upload was begun with                       |
  * | `file-unreadable`      | the file can no longer be read: it was changed, moved or deleted             |
+ * | `file-changed`         | the file was changed while it was sent; nothing is left of the upload        |
  * | `checksum-unsupported` | the upload asks for part checksums of a kind that this client does not make  |
  * | `aborted`              | given up, by `abort()`, its `AbortSignal` or another tab                     |
  * | `interrupted`          | one exchange was stopped by a pause or a lost network; never seen outside    |

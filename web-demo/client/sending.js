@@ -82,8 +82,10 @@ async function sendPart({ parts, gate, signer, send, stallMs, begun, stored, onR
   parts.set(partNumber, "sending", lane);
   begun(partNumber);
   try {
-    const onProgress = (/** @type {number} */ bytes) => parts.sent(partNumber, bytes, lane);
-    const etag = await send(target, parts.bytesOf(partNumber), { signal: gate.session, stallMs, onProgress });
+    const bytes = parts.bytesOf(partNumber);
+    await assertReadable(bytes);
+    const onProgress = (/** @type {number} */ sent) => parts.sent(partNumber, sent, lane);
+    const etag = await send(target, bytes, { signal: gate.session, stallMs, onProgress });
     parts.set(partNumber, "stored", lane);
     stored(partNumber, etag);
     connections.free(lane, size);
@@ -97,8 +99,6 @@ async function sendPart({ parts, gate, signer, send, stallMs, begun, stored, onR
   if (error.code === "interrupted") return false;
   // A busy S3 has accepted the signature; after anything else a fresh one can only help: CORS hides what S3 has said.
   if (error.code !== "storage-busy") signer.forget(partNumber);
-  // Browsers say no more than "network error" also when they can no longer read the file.
-  if (error.code === "storage-unreachable") await readable(parts.bytesOf(partNumber));
   if (error.code === "url-refused") {
     // Most likely expired: signed again, and tried again at once.
     if (++trouble.refusals % 2 === 1) return false;
@@ -110,10 +110,16 @@ async function sendPart({ parts, gate, signer, send, stallMs, begun, stored, onR
   return false;
 }
 
-/** @param {Blob} bytes */
-async function readable(bytes) {
+/**
+ * Browsers say no more than "network error" when they can no longer read a file, and Firefox sends on without an end where
+ * one has become shorter.
+ *
+ * @param {Blob} bytes
+ */
+async function assertReadable(bytes) {
   try {
-    await bytes.slice(0, 1).arrayBuffer();
+    const last = await bytes.slice(-1).arrayBuffer();
+    if (last.byteLength === 0) throw new RangeError("The file has become shorter.");
   } catch (cause) {
     throw new UploadError("file-unreadable", "The file can no longer be read.", { cause });
   }

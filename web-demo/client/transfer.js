@@ -1,6 +1,6 @@
 // @ts-check
 /** One upload from wherever it stands to its end: found or begun at the service, sent to S3, completed. */
-import { base64 } from "./checksum.js";
+import { base64, fingerprint } from "./checksum.js";
 import { UploadError } from "./errors.js";
 import { entries, forget, keep } from "./journal.js";
 import { Parts } from "./parts.js";
@@ -19,6 +19,8 @@ const COMPLETION_POLL_MS = 1000;
 const MAX_ROUNDS = 5;
 /** The checksums that were made are written down this often. */
 const KEEP_MS = 2000;
+/** After these nobody wants what is at the service. */
+const GIVEN_UP = ["aborted", "file-changed"];
 /** After these there is nothing at the service to go on with. */
 const GONE = ["upload-not-found", "upload-expired", "upload-aborted", "upload-failed", "file-deleted"];
 
@@ -67,7 +69,7 @@ export class Transfer {
       const error = /** @type {UploadError} */ (gate.end.reason);
       await this.#recorder.rest();
       const id = this.resource?.id ?? uploadId;
-      if (error.code === "aborted" && id) await client.abort(id).catch(() => {});
+      if (id && GIVEN_UP.includes(error.code)) await client.abort(id).catch(() => {});
       else if (id && GONE.includes(error.code)) await forget(id);
       throw error;
     }
@@ -185,6 +187,7 @@ export class Transfer {
       const parts = await this.#recorder.rest();
       await gate.pass();
       this.#task.enter("completing");
+      await this.#assertUnchanged();
       await sums;
       const checksum = client.checksum ? { algorithm: "CRC64NVME", value: await this.parts.sumOfWhole() } : undefined;
       const refused = await this.#complete({ parts: parts.length > 0 ? parts : undefined, checksum });
@@ -193,6 +196,12 @@ export class Transfer {
       for (const partNumber of refused.parts) this.parts.set(partNumber, "pending");
       queue = refused.parts;
     }
+  }
+
+  /** Not every browser notices that a file has changed, and parts of two contents would make a file that never was. */
+  async #assertUnchanged() {
+    if ((await fingerprint(this.#task.file)) === this.#task.fingerprint) return;
+    throw new UploadError("file-changed", "The file was changed while it was sent.");
   }
 
   /**

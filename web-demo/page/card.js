@@ -30,9 +30,9 @@ const CONTROLS = {
 const NAMES = ["pause", "cancel", "retry", "download", "dismiss"];
 
 /** After these there is nothing to go on with: trying again means beginning anew. */
-const GONE = ["upload-not-found", "upload-expired", "upload-aborted", "upload-failed", "file-deleted", "checksum-mismatch"];
+const GONE = ["upload-not-found", "upload-expired", "upload-aborted", "upload-failed", "file-deleted", "checksum-mismatch", "file-changed"];
 /** After these trying again with the same file leads nowhere. */
-const HOPELESS = ["file-differs", "file-needed", "file-unreadable", "file-too-large", "content-type-not-allowed", "invalid-filename"];
+const HOPELESS = ["file-differs", "file-needed", "file-unreadable", "file-changed", "file-too-large", "content-type-not-allowed", "invalid-filename"];
 
 const FIGURES_MS = 250;
 

@@ -143,6 +143,7 @@ const texts = {
   "error.file-needed": "Die Datei muss noch einmal gewählt werden.",
   "error.file-differs": "Das ist nicht die Datei, die begonnen wurde.",
   "error.file-unreadable": "Der Browser kann diese Datei nicht mehr lesen. Sie wurde geändert, verschoben oder gelöscht, seit sie gewählt wurde.",
+  "error.file-changed": "Die Datei wurde geändert, während sie gesendet wurde. Vom Upload ist nichts übrig; wählen Sie die Datei noch einmal.",
   "error.checksum-mismatch": "Was ankam, ist nicht, was gesendet wurde. Der Upload wurde nicht vollendet; nichts ist davon übrig.",
   "error.unauthenticated": "Dieser Dienst verlangt ein Token.",
   "error.invalid-token": "Der Dienst hat das Token nicht angenommen.",

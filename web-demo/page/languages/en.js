@@ -143,6 +143,7 @@ export default {
   "error.file-needed": "The file has to be chosen again.",
   "error.file-differs": "This is not the file that was begun.",
   "error.file-unreadable": "The browser can no longer read this file. It was changed, moved or deleted since it was chosen.",
+  "error.file-changed": "The file was changed while it was sent. Nothing is left of the upload; choose the file again.",
   "error.checksum-mismatch": "What arrived is not what was sent. The upload was not completed, and nothing is left of it.",
   "error.unauthenticated": "This service asks for a token.",
   "error.invalid-token": "The service did not accept the token.",
