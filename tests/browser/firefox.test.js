@@ -1,6 +1,7 @@
 // The client and the page in Firefox: what is promised holds in browsers that have no handles of files on disk, too.
 import assert from "node:assert/strict";
 import { open, truncate } from "node:fs/promises";
+import { finished } from "node:stream/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertAccessible } from "./support/axe.js";
@@ -54,6 +55,7 @@ test("a page reloaded half-way in Firefox offers the upload, refuses another fil
   line.limitUpload(20 * MB);
   await firefox.choose("#files", file);
   await line.untilStored(3);
+  line.limitUpload(Infinity);
   await page.reload();
 
   await firefox.choose("#offers .choose", other);
@@ -79,6 +81,7 @@ test("a killed Firefox, started again, offers the upload, and only what is missi
   assert.ok(stored < 8, "it was killed half-way");
   const begun = line.puts.length;
 
+  line.limitUpload(Infinity);
   await firefox.start();
   await firefox.page.waitForSelector("#offers > .card");
   assert.match(await firefox.text("#offers .amount"), /begun in this browser/);
@@ -86,7 +89,7 @@ test("a killed Firefox, started again, offers the upload, and only what is missi
   await firefox.until(COMPLETED);
   assert.equal(line.calls("POST", "/v1/uploads").length, 1, "uploads begun");
   line.assertNothingSentAgain();
-  assert.equal(line.puts.length - begun, 10 - stored, "parts sent");
+  assert.ok(line.puts.length - begun <= 10 - stored, "parts sent");
   await assertDownloads(await firefox.downloadUrl(), file);
 });
 
@@ -102,11 +105,12 @@ test("a killed Firefox, started again, goes on by itself with a file that it kee
   const stored = line.storedParts().size;
   const begun = line.puts.length;
 
+  line.limitUpload(Infinity);
   await firefox.start();
   await firefox.until(COMPLETED);
   assert.equal(line.calls("POST", "/v1/uploads").length, 1, "uploads begun");
   line.assertNothingSentAgain();
-  assert.equal(line.puts.length - begun, 12 - stored, "parts sent");
+  assert.ok(line.puts.length - begun <= 12 - stored, "parts sent");
   const id = new URL(await firefox.downloadUrl()).pathname.split("/").at(-2);
   const { object } = await service.get(`/v1/uploads/${id}`);
   assert.equal(object?.size, 60 * MIB);
@@ -115,7 +119,7 @@ test("a killed Firefox, started again, goes on by itself with a file that it kee
 
 test("a second tab of Firefox with the same file watches the first, and both end with the same upload", async (t) => {
   const service = await startZeroSetup(t);
-  const file = await randomFile(t, 80 * MB);
+  const file = await randomFile(t, 60 * MB);
   const firefox = await openFirefox(t, service);
   const { line, page: first } = firefox;
   const second = await firefox.openPage();
@@ -130,7 +134,7 @@ test("a second tab of Firefox with the same file watches the first, and both end
   assert.equal(await firefox.downloadUrl("", second), await firefox.downloadUrl("", first));
   assert.equal(line.calls("POST", "/v1/uploads").length, 1, "uploads begun");
   assert.equal(line.calls("POST", "/complete").length, 1, "completions");
-  await line.assertEachPartStoredOnce(10);
+  await line.assertEachPartStoredOnce(8);
   await assertDownloads(await firefox.downloadUrl("", first), file);
 });
 
@@ -141,10 +145,15 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
   const { line, page } = firefox;
   line.failOnce(1, (_, response) => response.writeHead(403, CORS).end("<Error><Code>AccessDenied</Code></Error>"));
   line.failOnce(2, (_, response) => response.writeHead(503, { ...CORS, "Retry-After": "2" }).end("<Error><Code>SlowDown</Code></Error>"));
-  line.failOnce(3, (_, response) => response.writeHead(200, { ...CORS, "Content-Length": 9 }).write("cut", () => response.destroy()));
+  // What is cut before the answer has begun Firefox repeats by itself, and tells nobody.
+  line.failOnce(3, (request) => request.once("data", () => request.socket.resetAndDestroy()));
   line.failOnce(4, () => {}); // takes no bytes, and never answers
-  // Firefox repeats by itself, and tells nobody, what is cut before the answer has begun.
-  line.failOnce(5, (request) => request.once("data", () => request.socket.resetAndDestroy()));
+  line.failOnce(5, async (request, response) => {
+    await finished(request.resume());
+    response.writeHead(200, { ...CORS, "Content-Length": 9 }).write("cut");
+    await sleep(500); // a reset overtakes what has not been read yet
+    request.socket.resetAndDestroy();
+  });
   await load(page);
   await firefox.choose("#file", file);
   const { id, retries } = await page.evaluate(async () => {
@@ -153,7 +162,7 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
     const { id } = await upload;
     return { id, retries: window.seen.flatMap((event) => (event.type === "retry" ? `${event.partNumber} ${event.error.code}` : [])) };
   });
-  assert.deepEqual(retries.sort(), ["2 storage-busy", "3 storage-unreachable", "4 stalled"]);
+  assert.deepEqual(retries.sort(), ["2 storage-busy", "4 stalled", "5 storage-unreachable"]);
   assert.ok(line.calls("POST", "/part-urls").length >= 1, "the refused part was signed again");
   /** @param {number} number */
   const tries = (number) => line.puts.filter(({ partNumber }) => partNumber === number);
@@ -166,31 +175,33 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
 
 test("in Firefox pause stops the bytes, offline waits, both go on, and cancel gives the upload up", async (t) => {
   const service = await startZeroSetup(t);
-  const file = await randomFile(t, 120 * MB);
+  const file = await randomFile(t, 80 * MB);
   const firefox = await openFirefox(t, service);
   const { line, page } = firefox;
   line.limitUpload(20 * MB);
   await firefox.choose("#files", file);
   await line.untilStored(1);
-  const assertQuiet = async () => {
+  /** Sees that nothing is sent now, goes on by this button, and sees that nothing is sent that the page knows to be stored. */
+  const goOn = async (/** @type {string} */ button) => {
     await sleep(300); // what is under way ends first
     const before = line.puts.length;
     await sleep(1000);
     assert.equal(line.puts.length, before, "parts begun");
-    return line.storedParts().size;
+    const known = await page.$$eval("#uploads .cells span", (cells) =>
+      cells.flatMap((cell, at) => (cell.classList.contains("stored") ? at + 1 : [])));
+    const stored = line.storedParts().size;
+    await page.click(button);
+    await line.untilStored(stored + 1);
+    assert.deepEqual(line.puts.slice(before).filter(({ partNumber }) => known.includes(partNumber)), [], "sent again");
+    assert.ok(known.length > 0);
   };
 
   await page.click("#uploads .pause");
   await firefox.until('[data-state="paused"]');
-  const paused = await assertQuiet();
-  await page.click("#uploads .pause");
-  await line.untilStored(paused + 2);
+  await goOn("#uploads .pause");
   await page.click('label:has([value="offline"])');
   await firefox.until('[data-state="offline"]');
-  const offline = await assertQuiet();
-  await page.click('label:has([value="real"])');
-  await line.untilStored(offline + 2);
-  line.assertNothingSentAgain();
+  await goOn('label:has([value="real"])');
 
   const { items } = await service.get("/v1/uploads?state=open");
   assert.equal(items.length, 1);
@@ -209,7 +220,7 @@ test("in Firefox, which does not notice by itself, a file that changes while it 
   line.limitUpload(30 * MB);
   /** @param {(path: string) => Promise<void>} change once the first part is stored */
   const failure = async (change) => {
-    const file = await randomFile(t, 60 * MB);
+    const file = await randomFile(t, 40 * MB);
     await page.reload();
     const begun = line.puts.length;
     await firefox.choose("#files", file);
@@ -266,9 +277,10 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await assertAccessible(page, "empty");
     await firefox.choose("#files", small);
     await firefox.until(COMPLETED);
-    line.limitUpload(4 * MB);
+    line.limitUpload(20 * MB);
     await firefox.choose("#files", file);
-    await line.untilStored(2);
+    await line.untilStored(3);
+    line.limitUpload(1 * MB);
     await firefox.screenshot(`sending-${colorScheme}`);
     for (const language of ["en", "ar"]) {
       await page.select("#language", language);
