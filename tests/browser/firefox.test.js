@@ -145,7 +145,7 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
   const { line, page } = firefox;
   line.failOnce(1, (_, response) => response.writeHead(403, CORS).end("<Error><Code>AccessDenied</Code></Error>"));
   line.failOnce(2, (_, response) => response.writeHead(503, { ...CORS, "Retry-After": "2" }).end("<Error><Code>SlowDown</Code></Error>"));
-  // What is cut before the answer has begun Firefox repeats by itself, and tells nobody.
+  // What is cut before the answer has begun Firefox mostly repeats by itself, and tells nobody.
   line.failOnce(3, (request) => request.once("data", () => request.socket.resetAndDestroy()));
   line.failOnce(4, () => {}); // takes no bytes, and never answers
   line.failOnce(5, async (request, response) => {
@@ -162,7 +162,7 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
     const { id } = await upload;
     return { id, retries: window.seen.flatMap((event) => (event.type === "retry" ? `${event.partNumber} ${event.error.code}` : [])) };
   });
-  assert.deepEqual(retries.sort(), ["2 storage-busy", "4 stalled", "5 storage-unreachable"]);
+  assert.deepEqual(retries.filter((retry) => !retry.startsWith("3 ")).sort(), ["2 storage-busy", "4 stalled", "5 storage-unreachable"]);
   assert.ok(line.calls("POST", "/part-urls").length >= 1, "the refused part was signed again");
   /** @param {number} number */
   const tries = (number) => line.puts.filter(({ partNumber }) => partNumber === number);
