@@ -8,7 +8,9 @@ import { combine, Crc64Nvme, sum } from "../../web-demo/client/crc64.js";
 import { UploadError } from "../../web-demo/client/errors.js";
 import { Events } from "../../web-demo/client/events.js";
 import { formatRanges, parseRanges } from "../../web-demo/client/ranges.js";
-import { parseRetryAfter, persist } from "../../web-demo/client/retry.js";
+import { Gate } from "../../web-demo/client/gate.js";
+import { parseRetryAfter, persist, sleep } from "../../web-demo/client/retry.js";
+import { sendParts } from "../../web-demo/client/sending.js";
 import { Signer } from "../../web-demo/client/signer.js";
 import { MIB } from "./support/files.js";
 
@@ -209,6 +211,32 @@ test("a signed URL is taken for expired by either clock: after a sleep, and afte
   Date.now = () => now() + 3600_000;
   await signer.first([1]);
   assert.equal(signed, 2, "an hour has passed, or seems to have");
+});
+
+test("a refused part that comes back while the next one is signed is not taken for that one", async () => {
+  /** @type {number[]} */
+  const tried = [];
+  const sending = /** @type {any} */ ({
+    parts: { set() {}, sent() {}, bytesOf: () => new Blob(["x"]) },
+    gate: new Gate(() => {}),
+    signer: {
+      has: () => true,
+      forget() {},
+      first: async (/** @type {number[]} */ [partNumber]) => {
+        await sleep(20); // asked twice for each part
+        return { partNumber, size: 1, url: "https://s3.example.com" };
+      },
+    },
+    async send(/** @type {{ partNumber: number }} */ { partNumber }) {
+      tried.push(partNumber);
+      await sleep(30);
+      if (partNumber === 1 && tried.indexOf(1) === tried.lastIndexOf(1)) throw new UploadError("url-refused", "");
+      return "etag";
+    },
+    most: 6, stallMs: 1000, persist: (/** @type {() => unknown} */ step) => step(), begun() {}, stored() {}, onRetry() {},
+  });
+  await sendParts(sending, [1, 2, 3]);
+  assert.deepEqual(tried.sort(), [1, 1, 2, 3]);
 });
 
 test("who reads events slowly gets the latest of each part, and all else in order", async () => {

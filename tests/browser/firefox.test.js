@@ -162,7 +162,7 @@ test("in Firefox a refused URL, a busy S3, a cut connection and a stall are surv
     const { id } = await upload;
     return { id, retries: window.seen.flatMap((event) => (event.type === "retry" ? `${event.partNumber} ${event.error.code}` : [])) };
   });
-  assert.deepEqual(retries.filter((each) => !each.startsWith("3 ")).sort(), ["2 storage-busy", "4 stalled", "5 storage-unreachable"]);
+  assert.deepEqual(retries.filter((retry) => !retry.startsWith("3 ")).sort(), ["2 storage-busy", "4 stalled", "5 storage-unreachable"]);
   assert.ok(line.calls("POST", "/part-urls").length >= 1, "the refused part was signed again");
   /** @param {number} number */
   const tries = (number) => line.puts.filter(({ partNumber }) => partNumber === number);

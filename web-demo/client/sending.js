@@ -51,7 +51,9 @@ export async function sendParts(sending, queue) {
         continue;
       }
       const target = await signer.first(queue);
-      const partNumber = /** @type {number} */ (queue.shift());
+      const { partNumber } = target;
+      // Not the first: a part that failed may have come to the front in that moment.
+      queue.splice(queue.indexOf(partNumber), 1);
       const trouble = troubles.get(partNumber) ?? { tries: new Tries(), refusals: 0 };
       troubles.set(partNumber, trouble);
       const task = sendPart(sending, target, { connections, lane, trouble })
