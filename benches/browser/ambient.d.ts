@@ -30,7 +30,7 @@ declare module "esbuild" {
 declare module "@aws-sdk/client-s3" {
   type Named = { Bucket: string; Key: string };
   class ListObjectsV2Command {
-    constructor(input: { Bucket: string });
+    constructor(input: { Bucket: string; Prefix: string });
     readonly lists: true;
   }
   class GetObjectCommand {

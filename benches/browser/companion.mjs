@@ -1,10 +1,11 @@
 // @ts-check
 // @uppy/companion as its documentation sets it up, for S3 alone.
+import { randomUUID } from "node:crypto";
 import * as companion from "@uppy/companion";
 import express from "express";
 import session from "express-session";
 
-const { PORT, ORIGIN, URL_LIFE_SECONDS, S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_KEY, S3_SECRET } = process.env;
+const { PORT, ORIGIN, URL_LIFE_SECONDS, S3_ENDPOINT, S3_BUCKET, S3_PREFIX, S3_REGION, S3_KEY, S3_SECRET } = process.env;
 
 const app = express();
 app.use(express.json());
@@ -23,6 +24,8 @@ const { app: companionApp } = companion.app({
     region: S3_REGION,
     endpoint: S3_ENDPOINT,
     forcePathStyle: true,
+    // Its default, with a prefix.
+    getKey: (/** @type {{ filename: string }} */ { filename }) => `${S3_PREFIX}${randomUUID()}-${filename}`,
     expires: Number(URL_LIFE_SECONDS),
   },
 });

@@ -18,6 +18,8 @@ const LARGE = 200 * MIB;
 const SMALL = 48 * MIB;
 /** A good line, to an S3 that is far enough for one connection not to fill it. */
 const NETWORK = { bytesPerSecond: 24_000_000, bytesPerSecondOfEach: 6_000_000, rttMs: 40 };
+/** Where the whole is not timed, all rounds of both clients run at once, each on a line of its own, which leaves it to this. */
+const SLOW = { bytesPerSecond: 12_000_000, bytesPerSecondOfEach: 3_000_000, rttMs: 40 };
 /** In each round the uploads are disturbed at another point, the same for both. */
 const SHARES = [0.4, 0.55, 0.7];
 
@@ -46,38 +48,43 @@ async function measure() {
   endings.push(site.close);
   const store = await startStore(folder, site.origin);
   endings.push(() => store.child.kill());
+  const rounds = option === "--once" ? SHARES.slice(1, 2) : SHARES;
   const shared = { store, objects: new Objects(store), origin: site.origin };
-  const sides = [
-    new Side({ name: "partita", coordinator: await partita(folder, site.origin, store), ...shared }, NETWORK),
-    new Side({ name: "uppy", coordinator: await companion(site.origin, store), ...shared }, NETWORK),
-  ];
-  for (const side of sides) {
-    endings.push(() => side.stop());
-    await side.start();
-  }
+  /** @param {"partita" | "uppy"} name @param {number} round */
+  const side = async (name, round) => {
+    const prefix = `${name}-${round}/`;
+    const coordinator = await (name === "partita" ? partita(folder, site.origin, store, prefix) : companion(site.origin, store, prefix));
+    const one = new Side({ name, coordinator, prefix, ...shared }, NETWORK);
+    endings.push(() => one.stop());
+    await one.start();
+    return one;
+  };
+  /** For each round. @type {[Side, Side][]} */
+  const pairs = [];
+  for (const round of rounds.keys()) pairs.push([await side("partita", round), await side("uppy", round)]);
   const files = { large: await randomFile(folder, LARGE), small: await randomFile(folder, SMALL) };
 
-  const rounds = option === "--once" ? SHARES.slice(1, 2) : SHARES;
   const results = [];
   for (const [name, scenario] of Object.entries(SCENARIOS)) {
     if (names.length > 0 && !names.includes(name)) continue;
     /** @type {Record<"partita" | "uppy", Found[]>} */
     const found = { partita: [], uppy: [] };
-    for (const [round, share] of rounds.entries()) {
-      /** @param {Side} side */
-      const run = async (side) => {
-        const one = await scenario.run(side, { ...files, network: NETWORK, share });
-        found[side.name].push(one);
-        console.log(`${name}, ${side.name}, round ${round + 1}: ${JSON.stringify(one)}`);
-      };
+    /** @param {number} round @param {Side} side */
+    const run = async (round, side) => {
+      const network = scenario.isTimed ? NETWORK : SLOW;
+      const one = await scenario.run(side, { ...files, network, share: rounds[round] });
+      found[side.name].push(one);
+      console.log(`${name}, ${side.name}, round ${round + 1}: ${JSON.stringify(one)}`);
+    };
+    if (scenario.isTimed) {
       // Who is first changes.
-      const order = round % 2 ? sides.toReversed() : sides;
-      if (scenario.isTimed) for (const side of order) await run(side);
-      else await Promise.all(order.map(run));
+      for (const [round, pair] of pairs.entries()) for (const side of round % 2 ? pair.toReversed() : pair) await run(round, side);
+    } else {
+      await Promise.all(pairs.flatMap((pair, round) => pair.map((side) => run(round, side))));
     }
     results.push({ title: scenario.title, ...found });
   }
-  const told = report(table(results), await versions(/** @type {import("playwright-core").Browser} */ (sides[0].browser).version()), rounds.length);
+  const told = report(table(results), await versions(/** @type {import("playwright-core").Browser} */ (pairs[0][0].browser).version()), rounds.length);
   console.log(`\n${told}\nIt took ${Math.round((Date.now() - begun) / 1000)} s.`);
   if (!option) await writeFile(path.join(import.meta.dirname, "RESULTS.md"), told);
 }
@@ -108,9 +115,10 @@ Made by \`benches/browser/run\`: ${versions}; ${os.cpus().length} CPUs.
 - **Set:** Uppy: \`shouldUseMultipart: true\`, \`companionEndpoint\`; where told, Golden Retriever with its service worker, as its documentation sets it up
   for files that are not small. Companion: \`expires\` as by default (${URL_LIFE_SECONDS} s). Partita: \`endpoint\`; URLs live as long as Companion's. Part sizes are the
   defaults (Partita 8 MiB, Uppy 5 MiB), but ${PART_SIZE / MIB} MiB for both where the title says so. Everything else is as it comes.
-- **Runs:** ${rounds} of each; the median, and in brackets the least and the most. What is timed runs alone, one client after the other; the rest side by
-  side, each on a line of its own. Disturbed is a file of ${SMALL / MIB} MiB, after ${SHARES.map((share) => Math.round(share * 100)).join(", ")} % of it. Lost are 1 in ${CUT_EVERY} \`PUT\`s,
-  not fewer, since a file has only 25 to 40 parts. Chromium itself repeats some cut requests, unseen by either client.
+- **Runs:** ${rounds} of each; the median, and in brackets the least and the most. Files of 200 MiB run alone, the clients by turns. The other scenarios
+  take a file of ${SMALL / MIB} MiB, which is disturbed after ${SHARES.map((share) => Math.round(share * 100)).join(", ")} % of it; all their runs go on at once, each on a line of its own of half the
+  rate. Lost are 1 in ${CUT_EVERY} \`PUT\`s, not fewer, since a file has only 25 to 40 parts. Chromium itself repeats some cut requests, unseen by
+  either client.
 - **“Retry”** is what a button of the page does: \`uppy.retryAll()\`, or \`upload(file)\` again. **“Sent again”** is what passed on the line to S3 beyond
   the size of the file. After each run the object is read back from S3 and its SHA-256 compared.
 

@@ -14,15 +14,15 @@ export class Objects {
   }
 
   /**
-   * SHA-256 of each object whose key is of this kind. Afterwards it is gone: all together are more than a disk may hold.
+   * SHA-256 of each object whose key begins so. Afterwards it is gone: all together are more than a disk may hold.
    *
-   * @param {(key: string) => boolean} isOurs
+   * @param {string} prefix
    * @returns {Promise<string[]>}
    */
-  async take(isOurs) {
-    const { Contents = [] } = await this.#s3.send(new ListObjectsV2Command({ Bucket: this.#bucket }));
+  async take(prefix) {
+    const { Contents = [] } = await this.#s3.send(new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: prefix }));
     const sums = [];
-    for (const { Key = "" } of Contents.filter(({ Key = "" }) => isOurs(Key))) {
+    for (const { Key = "" } of Contents) {
       const { Body } = await this.#s3.send(new GetObjectCommand({ Bucket: this.#bucket, Key }));
       const hash = createHash("sha256");
       for await (const chunk of /** @type {AsyncIterable<Uint8Array>} */ (Body)) hash.update(chunk);

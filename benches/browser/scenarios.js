@@ -16,7 +16,7 @@ import { URL_LIFE_SECONDS } from "./side.js";
 /**
  * @typedef {object} Scenario
  * @property {string} title
- * @property {boolean} [isTimed] then one client after the other, so that none takes time from the other
+ * @property {boolean} [isTimed] then nothing else runs meanwhile
  * @property {(side: Side, given: Given) => Promise<Found>} run
  */
 
@@ -27,6 +27,7 @@ const AWAY_MS = 5_000;
 export const PART_SIZE = 8 * MIB;
 export const CUT_EVERY = 10;
 const SHORT_LIFE_SECONDS = 10;
+const CHOOSES = "chooses the file again";
 
 /** @param {Run} run @returns {Promise<Found>} */
 async function uploaded(run) {
@@ -179,6 +180,7 @@ export const SCENARIOS = {
   "reload": {
     title: "The page is reloaded half-way",
     async run(side, given) {
+      /** @type {Found} */
       const found = {};
       for (const way of side.name === "partita" ? ["choose", "handle"] : ["choose", "retriever"]) {
         Object.assign(found, await reloaded(side, given, /** @type {"choose" | "handle" | "retriever"} */ (way)));
@@ -208,8 +210,15 @@ export const SCENARIOS = {
       await run.begin();
       const outcome = await run.end();
       const object = await side.arrived(run.file);
+      /** @type {Found} */
+      const found = { "noticed": outcome === "completed" ? "no: told as completed" : `yes: “${outcome}”`, "the object": object };
+      if (outcome !== "completed") {
+        await run.page.evaluate(() => window.retry());
+        found["after a click on retry"] = `${await run.end()}, ${await side.arrived(run.file)}`;
+        found["MiB sent again"] = run.sentAgain;
+      }
       await run.close();
-      return { "noticed": outcome === "completed" ? "no: told as completed" : `yes: “${outcome}”`, "the object": object };
+      return found;
     },
   },
 };
@@ -232,21 +241,21 @@ async function reloaded(side, { small, network, share }, way) {
   await run.until(share);
   await page.reload();
   await page.evaluate(() => window.isReady);
-  let todo = "chooses the file again";
+  let todo = CHOOSES;
   if (way !== "choose") {
     const found = await page.evaluate(() => window.found());
-    todo = { ready: "nothing", ask: "one click", choose: "chooses the file again", nothing: "begins anew" }[found] ?? found;
+    todo = { ready: "nothing", ask: "one click", choose: CHOOSES, nothing: "begins anew, for nothing was kept" }[found] ?? found;
     if (found === "ready" || found === "ask") await page.evaluate(() => window.goOnAfterReload());
   }
-  if (todo === "chooses the file again" || todo === "begins anew") {
+  if (todo !== "nothing" && todo !== "one click") {
     await run.choose();
     await run.begin();
   }
   const { "goes on": goesOn, "MiB sent again": again, "the object": object } = await wentOn(run, performance.now());
   await run.close();
-  const name = { choose: "the plain client", handle: "with Golden Retriever, or a file that was dropped", retriever: "with Golden Retriever, or a file that was dropped" }[way];
+  const name = way === "choose" ? "plain" : "the file kept (Partita: it was dropped; Uppy: Golden Retriever)";
   return {
-    [`${name}: the visitor`]: goesOn === "by itself" ? todo : `${todo}; ${goesOn}`,
+    [`${name}: the visitor does`]: goesOn === "by itself" ? todo : `${todo}; ${goesOn}`,
     [`${name}: MiB sent again`]: again,
     [`${name}: the object`]: object,
   };

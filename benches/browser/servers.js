@@ -42,9 +42,10 @@ export async function startStore(folder, origin) {
  * @param {string} folder
  * @param {string} origin
  * @param {Store} store
+ * @param {string} prefix of the keys
  * @returns {Promise<Coordinator>}
  */
-export async function partita(folder, origin, store) {
+export async function partita(folder, origin, store, prefix) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const child = new Child([bin(), "serve"], `${url}/livez`);
@@ -55,13 +56,13 @@ export async function partita(folder, origin, store) {
     start: ({ urlLifeSeconds }) =>
       child.start({
         PARTITA_LISTEN: `127.0.0.1:${port}`,
-        PARTITA_DATA_DIR: path.join(folder, "partita"),
-        PARTITA_DATABASE_URL: `sqlite://${path.join(folder, "partita.sqlite")}`,
+        PARTITA_DATA_DIR: path.join(folder, prefix),
         PARTITA_INSECURE_NO_AUTH: "true",
         PARTITA_S3_BUCKET: store.bucket,
         PARTITA_S3_ENDPOINT: store.url,
         PARTITA_S3_REGION: store.region,
         PARTITA_S3_PATH_STYLE: "true",
+        PARTITA_S3_PREFIX: prefix,
         PARTITA_ALLOWED_ORIGINS: origin,
         PARTITA_PART_URL_TTL: `${urlLifeSeconds}s`,
         AWS_ACCESS_KEY_ID: store.keys.accessKeyId,
@@ -73,9 +74,10 @@ export async function partita(folder, origin, store) {
 /**
  * @param {string} origin
  * @param {Store} store
+ * @param {string} prefix of the keys
  * @returns {Promise<Coordinator>}
  */
-export async function companion(origin, store) {
+export async function companion(origin, store, prefix) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const child = new Child([process.execPath, path.join(import.meta.dirname, "companion.mjs")], url);
@@ -91,6 +93,7 @@ export async function companion(origin, store) {
         URL_LIFE_SECONDS: String(urlLifeSeconds),
         S3_ENDPOINT: store.url,
         S3_BUCKET: store.bucket,
+        S3_PREFIX: prefix,
         S3_REGION: store.region,
         S3_KEY: store.keys.accessKeyId,
         S3_SECRET: store.keys.secretAccessKey,

@@ -26,14 +26,16 @@ export class Side {
    * @param {import("./servers.js").Store} what.store
    * @param {import("./objects.js").Objects} what.objects
    * @param {string} what.origin
+   * @param {string} what.prefix of its objects' keys
    * @param {Network} network
    */
-  constructor({ name, coordinator, store, objects, origin }, network) {
+  constructor({ name, coordinator, store, objects, origin, prefix }, network) {
     this.name = name;
     this.coordinator = coordinator;
     this.store = store;
     this.objects = objects;
     this.origin = origin;
+    this.prefix = prefix;
     this.toS3 = new Line(store.port, network);
     this.toCoordinator = new Line(coordinator.port, network);
   }
@@ -78,7 +80,7 @@ export class Side {
    */
   async open(file, network, { partSize, retriever } = {}) {
     if (!this.browser) throw new Error("not started");
-    await this.objects.take((key) => this.#isOurs(key));
+    await this.objects.take(this.prefix);
     this.toS3.reset(network);
     this.toCoordinator.reset(network);
     const context = await this.browser.newContext();
@@ -97,13 +99,8 @@ export class Side {
 
   /** How many objects of this client are in the bucket, and whether it is the one file. @param {TestFile} file */
   async arrived(file) {
-    const sums = await this.objects.take((key) => this.#isOurs(key));
+    const sums = await this.objects.take(this.prefix);
     return sums.length === 0 ? "no object" : sums.length === 1 && sums[0] === file.sha256 ? "intact" : "not the file";
-  }
-
-  /** @param {string} key */
-  #isOurs(key) {
-    return key.startsWith("uploads/") === (this.name === "partita");
   }
 }
 
