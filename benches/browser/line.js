@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Pace } from "./pace.js";
 
 /** @typedef {{ bytesPerSecond: number, bytesPerSecondOfEach: number, rttMs: number }} Network */
-/** @typedef {{ method: string, path: string, size: number, number: number }} Passing what passes; `number` counts the `PUT`s from 1 */
+/** What passes; `number` counts those of its method from 1. @typedef {{ method: string, size: number, number: number }} Passing */
 /**
  * What happens to a request: its connection is cut when so much of the body has passed; it is answered 403, as S3 answers a
  * URL that has expired; or one byte of it is changed on the way.
@@ -106,7 +106,7 @@ export class Line {
     this.#paces.set(socket, pace);
     await sleep(this.#network.rttMs * (isNew ? 2 : 1));
     const number = (this.requests[method] = (this.requests[method] ?? 0) + 1);
-    const fault = this.faultOf({ method, path, size: Number(headers["content-length"] ?? 0), number });
+    const fault = this.faultOf({ method, size: Number(headers["content-length"] ?? 0), number });
     if (fault) this.faults++;
     if (fault && "expired" in fault) {
       for await (const chunk of request) await this.#through(pace, chunk.length);
@@ -128,7 +128,8 @@ export class Line {
     let passed = 0;
     for await (const chunk of request) {
       if (fault && "cutAfter" in fault && passed + chunk.length > fault.cutAfter) return socket.resetAndDestroy();
-      if (fault && "flipAt" in fault && passed <= fault.flipAt && fault.flipAt < passed + chunk.length) chunk[fault.flipAt - passed] ^= 1;
+      const flipAt = fault && "flipAt" in fault ? fault.flipAt - passed : -1;
+      if (flipAt >= 0 && flipAt < chunk.length) chunk[flipAt] ^= 1;
       await this.#through(pace, chunk.length);
       passed += chunk.length;
       if (!onward.write(chunk)) await once(onward, "drain");
@@ -146,4 +147,4 @@ export class Line {
   }
 }
 
-const EXPIRED = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>';
+const EXPIRED = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";

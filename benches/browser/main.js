@@ -32,10 +32,26 @@ if (unknown) throw new Error(`unknown scenario ${unknown}; there are ${Object.ke
 const folder = await mkdtemp("/var/tmp/partita-side-by-side.");
 /** What is to be ended, whatever happens. @type {(() => unknown)[]} */
 const endings = [() => rm(folder, { recursive: true, force: true })];
-const end = async () => {
-  for (const each of endings.splice(0).reverse()) await each();
+/** @type {Promise<void> | undefined} */
+let ending;
+const end = () => {
+  ending ??= (async () => {
+    for (const each of endings.toReversed()) {
+      try {
+        await each();
+      } catch (error) {
+        console.error(String(error));
+      }
+    }
+  })();
+  return ending;
 };
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => end().finally(() => process.exit(1)));
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    console.error(`ended by ${signal}`);
+    end().finally(() => process.exit(1));
+  });
+}
 try {
   await measure();
 } finally {
@@ -53,7 +69,8 @@ async function measure() {
   /** @param {"partita" | "uppy"} name @param {number} round */
   const side = async (name, round) => {
     const prefix = `${name}-${round}/`;
-    const coordinator = await (name === "partita" ? partita(folder, site.origin, store, prefix) : companion(site.origin, store, prefix));
+    const isOurs = name === "partita";
+    const coordinator = await (isOurs ? partita(folder, site.origin, store, prefix) : companion(site.origin, store, prefix));
     const one = new Side({ name, coordinator, prefix, ...shared }, NETWORK);
     endings.push(() => one.stop());
     await one.start();
@@ -78,13 +95,16 @@ async function measure() {
     };
     if (scenario.isTimed) {
       // Who is first changes.
-      for (const [round, pair] of pairs.entries()) for (const side of round % 2 ? pair.toReversed() : pair) await run(round, side);
+      for (const [round, pair] of pairs.entries()) {
+        for (const side of round % 2 ? pair.toReversed() : pair) await run(round, side);
+      }
     } else {
       await Promise.all(pairs.flatMap((pair, round) => pair.map((side) => run(round, side))));
     }
     results.push({ title: scenario.title, ...found });
   }
-  const told = report(table(results), await versions(/** @type {import("playwright-core").Browser} */ (pairs[0][0].browser).version()), rounds.length);
+  const chromium = pairs[0][0].browser?.version() ?? "";
+  const told = report(table(results), await versions(chromium), rounds.length);
   console.log(`\n${told}\nIt took ${Math.round((Date.now() - begun) / 1000)} s.`);
   if (!option) await writeFile(path.join(import.meta.dirname, "RESULTS.md"), told);
 }
@@ -92,7 +112,8 @@ async function measure() {
 /** @param {string} chromium */
 async function versions(chromium) {
   const { dependencies } = JSON.parse(await readFile(path.join(import.meta.dirname, "package.json"), "utf8"));
-  const uppy = ["core", "aws-s3", "golden-retriever", "companion"].map((name) => `@uppy/${name} ${dependencies[`@uppy/${name}`]}`);
+  const packages = Object.keys(dependencies).filter((name) => name.startsWith("@uppy/"));
+  const uppy = packages.map((name) => `${name} ${dependencies[name]}`);
   const binary = execFileSync(process.env.PARTITA_BIN ?? "", ["--version"], { encoding: "utf8" }).trim();
   return `${binary}, ${uppy.join(", ")}; Chromium ${chromium}, Node ${process.versions.node}`;
 }
@@ -103,24 +124,27 @@ async function versions(chromium) {
  * @param {number} rounds
  */
 function report(table, versions, rounds) {
+  const percent = SHARES.map((share) => Math.round(share * 100)).join(", ");
   const [all, each] = [NETWORK.bytesPerSecond, NETWORK.bytesPerSecondOfEach].map((rate) => rate / 1e6);
   return `# Partita's browser client beside Uppy's
 
 Made by \`benches/browser/run\`: ${versions}; ${os.cpus().length} CPUs.
 
-- **Line:** a proxy between the browser and S3, and one between the browser and the coordinator, the same for both clients: ${all} MB/s in all,
-  ${each} MB/s for each connection, ${NETWORK.rttMs} ms round trip with each request and once more for each new connection, HTTP/1.1. The coordinators
-  themselves reach S3 directly.
+- **Line:** a proxy between the browser and S3, and one between the browser and the coordinator, the same for both clients:
+  ${all} MB/s in all, ${each} MB/s for each connection, ${NETWORK.rttMs} ms round trip with each request and once more for each new
+  connection, HTTP/1.1. The coordinators themselves reach S3 directly.
 - **S3:** the embedded one, in a process of its own; the same bucket for both.
-- **Set:** Uppy: \`shouldUseMultipart: true\`, \`companionEndpoint\`; where told, Golden Retriever with its service worker, as its documentation sets it up
-  for files that are not small. Companion: \`expires\` as by default (${URL_LIFE_SECONDS} s). Partita: \`endpoint\`; URLs live as long as Companion's. Part sizes are the
-  defaults (Partita 8 MiB, Uppy 5 MiB), but ${PART_SIZE / MIB} MiB for both where the title says so. Everything else is as it comes.
-- **Runs:** ${rounds} of each; the median, and in brackets the least and the most. Files of 200 MiB run alone, the clients by turns. The other scenarios
-  take a file of ${SMALL / MIB} MiB, which is disturbed after ${SHARES.map((share) => Math.round(share * 100)).join(", ")} % of it; all their runs go on at once, each on a line of its own of half the
-  rate. Lost are 1 in ${CUT_EVERY} \`PUT\`s, not fewer, since a file has only 25 to 40 parts. Chromium itself repeats some cut requests, unseen by
-  either client.
-- **“Retry”** is what a button of the page does: \`uppy.retryAll()\`, or \`upload(file)\` again. **“Sent again”** is what passed on the line to S3 beyond
-  the size of the file. After each run the object is read back from S3 and its SHA-256 compared.
+- **Set:** Uppy: \`shouldUseMultipart: true\`, \`companionEndpoint\`; where told, Golden Retriever with its service worker, as
+  its documentation sets it up for files that are not small. Companion: \`expires\` as by default (${URL_LIFE_SECONDS} s). Partita:
+  \`endpoint\`; URLs live as long as Companion's. Part sizes are the defaults (Partita 8 MiB, Uppy 5 MiB), but
+  ${PART_SIZE / MIB} MiB for both where the title says so. Everything else is as it comes.
+- **Runs:** ${rounds} of each; the median, and in brackets the least and the most. Files of ${LARGE / MIB} MiB run alone, the clients by
+  turns. The other scenarios take a file of ${SMALL / MIB} MiB, which is disturbed after ${percent} % of it; all their runs
+  go on at once, each on a line of its own of half the rate. Lost are 1 in ${CUT_EVERY} \`PUT\`s, not fewer, since a file has
+  only 25 to 40 parts. Chromium itself repeats some cut requests, unseen by either client.
+- **“Retry”** is what a button of the page does: \`uppy.retryAll()\`, or \`upload(file)\` again. It is pressed at once.
+  **“Sent again”** is what passed on the line to S3 beyond the size of the file. After each run the object is read back from
+  S3 and its SHA-256 compared.
 
 ${table}
 `;

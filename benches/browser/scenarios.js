@@ -211,7 +211,10 @@ export const SCENARIOS = {
       const outcome = await run.end();
       const object = await side.arrived(run.file);
       /** @type {Found} */
-      const found = { "noticed": outcome === "completed" ? "no: told as completed" : `yes: “${outcome}”`, "the object": object };
+      const found = {
+        "noticed": outcome === "completed" ? "no: told as completed" : `yes: “${outcome}”`,
+        "the object": object,
+      };
       if (outcome !== "completed") {
         await run.page.evaluate(() => window.retry());
         found["after a click on retry"] = `${await run.end()}, ${await side.arrived(run.file)}`;

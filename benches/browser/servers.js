@@ -6,7 +6,11 @@ const KEYS = { accessKeyId: "side-by-side", secretAccessKey: "side-by-side-secre
 const BUCKET = "partita";
 const REGION = "us-east-1";
 
-/** The one S3, and how to reach it. @typedef {{ child: Child, port: number, url: string, bucket: string, region: string, keys: typeof KEYS }} Store */
+/**
+ * The one S3, and how to reach it.
+ *
+ * @typedef {{ child: Child, port: number, url: string, bucket: string, region: string, keys: typeof KEYS }} Store
+ */
 /** What both coordinators are told. @typedef {{ urlLifeSeconds: number }} Told */
 /** @typedef {{ port: number, url: string, start: (told: Told) => Promise<void>, kill: () => Promise<void> }} Coordinator */
 

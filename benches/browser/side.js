@@ -7,8 +7,8 @@ import { Line } from "./line.js";
 /** @typedef {import("./servers.js").Coordinator} Coordinator */
 /** @typedef {import("./files.js").TestFile} TestFile */
 
-const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
+const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 /** An upload that takes longer than this is told as one that does not end. */
 const PATIENCE_MS = 120_000;
 /** What a URL lives where nothing else is said: Companion's own default, which is nearly Partita's (900). */

@@ -35,7 +35,8 @@ export async function startSite() {
     const client = pathname.slice(1, -".html".length);
     if (!scripts.has(`/${client}.js`)) return response.writeHead(404).end();
     response.writeHead(200, { "Content-Type": "text/html; charset=utf-8" });
-    response.end(`<!doctype html><title>${client}</title><input type="file" id="file"><script type="module" src="/${client}.js"></script>`);
+    const body = `<input type="file" id="file"><script type="module" src="/${client}.js"></script>`;
+    response.end(`<!doctype html><title>${client}</title>${body}`);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
