@@ -1,0 +1,2 @@
+// @ts-check
+import "@uppy/golden-retriever/lib/ServiceWorker.js";
