@@ -9,8 +9,8 @@ import { build } from "esbuild";
 const PACKAGE = path.resolve(import.meta.dirname, "../../web-demo/client");
 const LIMIT = 10_000;
 
-/** Loaded on their own and only where they are needed: the checksums' worker, and what only Node runs. */
-const APART = ["./crc64.js", "./send-node.js"];
+/** Loaded on its own and only where there are no workers. */
+const APART = ["./crc64.js"];
 
 test("the client weighs at most 10 kB, minified and compressed, without the checksums' worker", async (t) => {
   const { outputFiles } = await build({
@@ -25,6 +25,12 @@ test("the client weighs at most 10 kB, minified and compressed, without the chec
   const size = gzipSync(outputFiles[0].contents, { level: 9 }).length;
   t.diagnostic(`${outputFiles[0].contents.length} bytes minified, ${size} compressed`);
   assert.ok(size <= LIMIT, `${size} bytes`);
+});
+
+test("bundlers take the client for browsers as it is", async () => {
+  const built = await build({ entryPoints: [path.join(PACKAGE, "element.js")], bundle: true, format: "esm", outdir: "out", write: false, logLevel: "silent" });
+  assert.deepEqual([...built.errors, ...built.warnings], []);
+  assert.ok(built.outputFiles.every(({ text }) => !text.includes("node:")), "nothing that only Node has");
 });
 
 test("the client has no dependency and knows nothing outside its folder", async () => {
