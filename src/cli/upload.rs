@@ -183,17 +183,6 @@ enum Input {
 }
 
 fn source(item: &Item, part_size: Option<u64>) -> Result<Input, Error> {
-    let unreadable = |error: std::io::Error| {
-        let message = format!("{} cannot be read: {error}", item.name());
-        Error {
-            kind: Kind::Refused,
-            code: "file-unreadable".into(),
-            message,
-            retry_after: None,
-            parts: None,
-            request_id: None,
-        }
-    };
     let part_size = part_size.unwrap_or(STREAM_PART);
     if item.path == Path::new("-") {
         return Ok(Input::Stream(Stream::new(|| Ok(std::io::stdin()), part_size)));
@@ -205,7 +194,7 @@ fn source(item: &Item, part_size: Option<u64>) -> Result<Input, Error> {
         let path = item.path.clone();
         return Ok(Input::Stream(Stream::new(move || std::fs::File::open(path), part_size)));
     }
-    File::open(&item.path).map(Input::File).map_err(unreadable)
+    File::open(&item.path).map(Input::File).map_err(|error| Error::unreadable(&item.name(), &error))
 }
 
 impl Flags {

@@ -55,7 +55,8 @@ impl Error {
         Error::new(Kind::Interrupted, "interrupted", "stopped; what was sent is kept")
     }
 
-    pub(super) fn unreadable(name: &str, error: &std::io::Error) -> Error {
+    /// What was to be sent cannot be read.
+    pub fn unreadable(name: &str, error: &std::io::Error) -> Error {
         Error::new(Kind::Refused, "file-unreadable", format!("{name} cannot be read: {error}"))
     }
 
