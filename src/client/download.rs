@@ -12,7 +12,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::service::policy;
-use super::urls::base64;
+use super::source::base64;
 use super::{Error, Event, FileEntry, Kind, Service, Store, Watch};
 
 /// Fresh URLs that S3 may refuse one after the other before it is believed.

@@ -7,8 +7,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use md5::{Digest, Md5};
 
 use super::ledger::Ledger;
-use super::urls::{Urls, sums};
-use super::{Error, Kind, Part};
+use super::source::{Sums, reading};
+use super::urls::Urls;
+use super::{Error, Part};
 
 /// Parts that are read at once.
 const READERS: usize = 2;
@@ -35,15 +36,12 @@ pub(super) async fn look(parts: Vec<Part>, urls: &Urls<'_>, ledger: &Ledger<'_>)
             return Ok(None);
         }
         let (number, bytes, algorithm) = (part.part_number, piece.length(), urls.checksum);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let mut md5 = Md5::new();
-            piece.read(|bytes| md5.update(bytes))?;
-            sums(&piece, algorithm).map(|(sum, checksum)| (sum, checksum, hex::encode(md5.finalize())))
-        });
-        let (sum, checksum, md5) = match read.await {
-            Ok(outcome) => outcome.map_err(|cause| Error::unreadable(&urls.source.name(), &cause))?,
-            Err(_) => return Err(Error::new(Kind::Refused, "unexpected", "the reading of a part was broken off")),
+            let sums = piece.sums(algorithm, |bytes| md5.update(bytes))?;
+            Ok((sums, hex::encode(md5.finalize())))
         };
+        let (Sums { crc64, checksum }, md5) = reading(&urls.source.name(), read).await?;
         let has_other_checksum = part.checksum.is_some() && checksum.is_some() && part.checksum != checksum;
         // Encrypted by a key of its owner's, a part has an ETag of the same form that is no MD5: then it is sent once more for nothing.
         let etag = part.etag.trim_matches('"');
@@ -51,7 +49,7 @@ pub(super) async fn look(parts: Vec<Part>, urls: &Urls<'_>, ledger: &Ledger<'_>)
         if has_other_checksum || (is_md5 && part.checksum.is_none() && !etag.eq_ignore_ascii_case(&md5)) {
             return Ok(Some((number, false)));
         }
-        ledger.landed(number, None, sum, bytes).await?;
+        ledger.landed(number, None, crc64, bytes).await?;
         Ok(Some((number, true)))
     });
     let found = checked.buffer_unordered(READERS).try_filter_map(|found| async move { Ok(found) });

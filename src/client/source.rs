@@ -5,9 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, Digest};
+use crc_fast::{CrcAlgorithm, Digest as Crc};
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
+
+use super::{Error, Kind};
+use crate::upload::Algorithm;
 
 /// Bytes that are read and sent in one go: enough for a system call to cost nothing, little enough to stay in the CPU's cache
 /// between being read, summed and sent.
@@ -125,6 +131,14 @@ pub(super) enum Piece {
     Memory(Bytes),
 }
 
+/// What a piece was found to be.
+pub(super) struct Sums {
+    /// Its CRC64NVME.
+    pub(super) crc64: u64,
+    /// Its checksum of the algorithm that was asked for, as S3 writes it.
+    pub(super) checksum: Option<String>,
+}
+
 /// A piece that is being read.
 pub(super) struct Reading {
     /// Its bytes, in order.
@@ -152,12 +166,35 @@ impl Piece {
         }
     }
 
+    /// Reads all of it once, and hands it on besides.
+    pub(super) fn sums(&self, algorithm: Option<Algorithm>, mut also: impl FnMut(&[u8])) -> io::Result<Sums> {
+        let mut sum = Crc::new(CrcAlgorithm::Crc64Nvme);
+        let (mut crc32c, mut sha256) = (Crc::new(CrcAlgorithm::Crc32Iscsi), Sha256::new());
+        self.read(|bytes| {
+            sum.update(bytes);
+            match algorithm {
+                Some(Algorithm::Crc32C) => crc32c.update(bytes),
+                Some(Algorithm::Sha256) => sha256.update(bytes),
+                Some(Algorithm::Crc64Nvme) | None => {}
+            }
+            also(bytes);
+        })?;
+        let crc64 = sum.finalize();
+        let checksum = algorithm.map(|algorithm| match algorithm {
+            Algorithm::Crc64Nvme => base64(crc64),
+            // Thirty-two of the sixty-four bits.
+            Algorithm::Crc32C => BASE64_STANDARD.encode((crc32c.finalize() as u32).to_be_bytes()),
+            Algorithm::Sha256 => BASE64_STANDARD.encode(sha256.finalize()),
+        });
+        Ok(Sums { crc64, checksum })
+    }
+
     /// Begins to read, in a thread of its own, which ends when nobody takes the chunks any more.
     pub(super) fn open(&self) -> Reading {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let piece = self.clone();
         let sum = tokio::task::spawn_blocking(move || {
-            let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+            let mut digest = Crc::new(CrcAlgorithm::Crc64Nvme);
             let mut hand_on = |chunk: Bytes| {
                 digest.update(&chunk);
                 sender.blocking_send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
@@ -181,6 +218,22 @@ impl Piece {
             Ok(digest.finalize())
         });
         Reading { chunks, sum }
+    }
+}
+
+/// A CRC64NVME as S3 writes it.
+pub(super) fn base64(sum: u64) -> String {
+    BASE64_STANDARD.encode(sum.to_be_bytes())
+}
+
+/// Reads in a thread that may wait for the disk. `name`: what is read, to be told when it cannot be.
+pub(super) async fn reading<T: Send + 'static>(
+    name: &str,
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(outcome) => outcome.map_err(|cause| Error::unreadable(name, &cause)),
+        Err(_) => Err(Error::new(Kind::Refused, "unexpected", format!("the reading of {name} was broken off"))),
     }
 }
 

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::ledger::Ledger;
 use super::service::policy;
-use super::source::{Piece, Source};
+use super::source::{Piece, Source, base64, reading};
 use super::store::Landed;
-use super::urls::{Known, Signed, Urls, base64, sums};
+use super::urls::{Known, Signed, Urls};
 use super::wire::{LandedPart, Told};
 use super::{
     Checksum, Error, File, Gate, Kind, Part, PartUrl, Service, Store, Stream, Upload, UploadFilter, fingerprint,
@@ -252,15 +252,11 @@ impl Transfer {
         }
         let upload = self.until_stopped(self.service.upload(&id.to_string())).await?;
         let piece = source.piece(0, source.size());
-        let read = tokio::task::spawn_blocking(move || sums(&piece, None));
-        let sum = match self.until_stopped(async { Ok(read.await) }).await? {
-            Ok(outcome) => outcome.map_err(|cause| Error::unreadable(&source.name(), &cause))?.0,
-            Err(_) => return Err(Error::new(Kind::Refused, "unexpected", "the reading of the file was broken off")),
-        };
-        let checksum = Checksum { algorithm: "CRC64NVME", value: base64(sum) };
+        let name = source.name();
+        let sums = self.until_stopped(reading(&name, move || piece.sums(None, |_| {}))).await?;
+        let checksum = Checksum { algorithm: "CRC64NVME", value: base64(sums.crc64) };
         let verified_by = proof(&upload.known, source.size(), &checksum).map_err(|error| {
-            let message =
-                format!("{} is not the file of upload {id}, which is completed; nothing was sent", source.name());
+            let message = format!("{name} is not the file of upload {id}, which is completed; nothing was sent");
             Error { code: "file-differs".into(), message, ..error }
         })?;
         // Its parts were checked against somebody's bytes, which need not be these.
@@ -442,10 +438,13 @@ impl<'a> Run<'a> {
     /// A stream's part is signed by itself: no plan tells its size, and what is signed counts as sent.
     async fn send_streamed(&self, number: i32, part: Bytes) -> Result<(), Error> {
         let piece = Piece::Memory(part);
-        let algorithm = self.urls.checksum;
-        let read = piece.clone();
-        let summed = tokio::task::spawn_blocking(move || algorithm.map(|_| sums(&read, algorithm))).await;
-        let checksum = summed.ok().flatten().and_then(|sums| sums.ok()?.1);
+        let checksum = match self.urls.checksum {
+            None => None,
+            algorithm => {
+                let read = piece.clone();
+                reading("standard input", move || read.sums(algorithm, |_| {})).await?.checksum
+            }
+        };
         let item = [self.urls.item(number, piece.length(), checksum.as_ref())];
         let sign = || async {
             let mut urls = self.transfer.service.sign_items(self.id, &item).await?;
@@ -595,9 +594,6 @@ fn proof(upload: &Upload, bytes: u64, ours: &Checksum) -> Result<Option<&'static
 }
 
 async fn fingerprint_of(file: &File) -> Result<String, Error> {
-    let (read, name) = (file.clone(), file.path().display().to_string());
-    match tokio::task::spawn_blocking(move || fingerprint(&read)).await {
-        Ok(outcome) => outcome.map_err(|cause| Error::unreadable(&name, &cause)),
-        Err(_) => Err(Error::new(Kind::Refused, "unexpected", "the reading of the file was broken off")),
-    }
+    let read = file.clone();
+    reading(&file.path().display().to_string(), move || fingerprint(&read)).await
 }

@@ -3,15 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use crc_fast::{CrcAlgorithm, Digest as Crc};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::source::{Piece, Source};
+use super::source::{Piece, Source, reading};
 use super::{Error, Kind, PartUrl, Service};
 use crate::upload::{Algorithm, PartSet};
 
@@ -135,40 +131,9 @@ impl Urls<'_> {
         let Some(algorithm) = self.checksum else { return Ok(HashMap::new()) };
         let pieces: Vec<_> = numbers.iter().map(|number| (*number, self.piece(*number))).collect();
         let read = move || {
-            let each =
-                pieces.iter().map(|(number, piece)| Ok((*number, sums(piece, Some(algorithm))?.1.unwrap_or_default())));
-            each.collect::<std::io::Result<HashMap<_, _>>>()
+            let sums = |piece: &Piece| piece.sums(Some(algorithm), |_| {});
+            pieces.iter().map(|(number, piece)| Ok((*number, sums(piece)?.checksum.unwrap_or_default()))).collect()
         };
-        match tokio::task::spawn_blocking(read).await {
-            Ok(outcome) => outcome.map_err(|cause| Error::unreadable(&self.source.name(), &cause)),
-            Err(_) => Err(Error::new(Kind::Refused, "unexpected", "the reading of a part was broken off")),
-        }
+        reading(&self.source.name(), read).await
     }
-}
-
-/// The CRC64NVME of a piece, and its checksum as S3 writes it.
-pub(super) fn sums(piece: &Piece, algorithm: Option<Algorithm>) -> std::io::Result<(u64, Option<String>)> {
-    let mut sum = Crc::new(CrcAlgorithm::Crc64Nvme);
-    let (mut crc32c, mut sha256) = (Crc::new(CrcAlgorithm::Crc32Iscsi), Sha256::new());
-    piece.read(|bytes| {
-        sum.update(bytes);
-        match algorithm {
-            Some(Algorithm::Crc32C) => crc32c.update(bytes),
-            Some(Algorithm::Sha256) => sha256.update(bytes),
-            Some(Algorithm::Crc64Nvme) | None => {}
-        }
-    })?;
-    let sum = sum.finalize();
-    let checksum = algorithm.map(|algorithm| match algorithm {
-        Algorithm::Crc64Nvme => base64(sum),
-        // Thirty-two of the sixty-four bits.
-        Algorithm::Crc32C => BASE64_STANDARD.encode((crc32c.finalize() as u32).to_be_bytes()),
-        Algorithm::Sha256 => BASE64_STANDARD.encode(sha256.finalize()),
-    });
-    Ok((sum, checksum))
-}
-
-/// A CRC64NVME as S3 writes it.
-pub(super) fn base64(sum: u64) -> String {
-    BASE64_STANDARD.encode(sum.to_be_bytes())
 }
