@@ -4,19 +4,15 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use backon::Retryable;
 use bytes::Buf;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio_util::sync::CancellationToken;
 
-use super::service::policy;
+use super::retry::{REFUSALS, persist};
 use super::source::base64;
 use super::{Error, Event, FileEntry, Kind, Service, Store, Watch};
-
-/// Fresh URLs that S3 may refuse one after the other before it is believed.
-const REFUSALS: u32 = 3;
 
 /// Where the bytes go.
 #[derive(Debug, Clone)]
@@ -51,7 +47,7 @@ pub async fn download(
     let size = file.size.unsigned_abs();
     while sink.length < size {
         // Each try goes on where the last one ended, so one that brought something counts as none.
-        let (before, refusals, began) = (sink.length, Cell::new(0), Instant::now());
+        let (before, refusals) = (sink.length, Cell::new(0));
         let sink = tokio::sync::Mutex::new(&mut sink);
         let try_once = || async {
             let mut sink = sink.lock().await;
@@ -82,10 +78,7 @@ pub async fn download(
             }
             Ok::<(), Error>(())
         };
-        let fetching = try_once
-            .retry(policy(patience))
-            .when(|error| error.is_passing() && began.elapsed() < patience)
-            .notify(|error, pause| watch.tell(Event::Retry { error, pause }));
+        let fetching = persist(patience, try_once, |error, pause| watch.tell(Event::Retry { error, pause }));
         tokio::select! {
             outcome = fetching => outcome?,
             () = stop.cancelled() => return Err(Error::interrupted()),

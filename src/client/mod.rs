@@ -15,6 +15,7 @@ mod fingerprint;
 mod gate;
 mod held;
 mod ledger;
+mod retry;
 mod service;
 mod source;
 mod store;

@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode, Url};
@@ -13,15 +12,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::retry::persist;
 use super::wire::{Checksum, Created, LandedPart, Page, PartUrls, Problem, Told};
 use super::{DownloadUrl, Error, FileEntry, Kind, Part, PartUrl, Upload};
 
 /// The service answers a long completion with 202 after some seconds, so nothing takes longer than this.
 const CALL: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
-/// First pauses between tries, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Nobody is waited for longer than this because of a `Retry-After`.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 /// Bytes. Ten thousand part URLs are seven million.
@@ -270,7 +267,6 @@ impl Service {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Answer, Error> {
-        let began = Instant::now();
         let try_once = || async {
             let mut url = self.base.join(path).map_err(|error| unexpected(&error.to_string()))?;
             if !query.is_empty() {
@@ -301,23 +297,8 @@ impl Service {
             }
             Err(problem(status, retry_after, &text))
         };
-        try_once
-            .retry(policy(self.patience))
-            .when(|error| error.is_passing() && began.elapsed() < self.patience)
-            .adjust(|error: &Error, pause| pause.map(|pause| pause + error.retry_after.unwrap_or_default()))
-            .notify(|error, pause| (self.on_retry)(error, pause))
-            .await
+        persist(self.patience, try_once, |error, pause| (self.on_retry)(error, pause)).await
     }
-}
-
-/// Exponential, with jitter, until `patience` is at its end.
-pub(super) fn policy(patience: Duration) -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .with_jitter()
-        .without_max_times()
-        .with_total_delay(Some(patience))
 }
 
 /// What `Retry-After` asks, in seconds; a date is taken for none, for clocks differ.

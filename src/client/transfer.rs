@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use backon::Retryable;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::ledger::Ledger;
-use super::service::policy;
+use super::retry::{REFUSALS, persist};
 use super::source::{Piece, Source, base64, reading};
 use super::store::Landed;
 use super::urls::{Known, Signed, Urls};
@@ -28,8 +27,6 @@ use crate::upload::{Algorithm, MAX_PARTS, PartSet};
 pub const STREAM_PART: u64 = 64 << 20;
 /// Parts of a stream that are on their way at once: each is held in memory.
 const STREAM_PARTS: usize = 4;
-/// Fresh URLs of one part that S3 may refuse one after the other before it is believed.
-const REFUSALS: u32 = 3;
 /// Times that parts are sent again which S3, asked to put them together, does not have.
 const ROUNDS: usize = 3;
 /// How long the last record may take when the transfer is stopped.
@@ -476,7 +473,7 @@ impl<'a> Run<'a> {
         F: Future<Output = Result<Signed, Error>>,
     {
         let Transfer { store, gate, watch, patience, .. } = self.transfer;
-        let (refusals, name, began) = (Cell::new(0), self.urls.source.name(), Instant::now());
+        let (refusals, name) = (Cell::new(0), self.urls.source.name());
         let try_once = || async {
             let _pass = gate.enter().await;
             let signed = sign().await?;
@@ -506,16 +503,7 @@ impl<'a> Run<'a> {
                 }
             }
         };
-        try_once
-            .retry(policy(*patience))
-            .when(|error| error.is_passing() && began.elapsed() < *patience)
-            .adjust(|error: &Error, pause| match error.code.as_str() {
-                // Another URL, and no reason to wait for it.
-                "url-refused" => Some(Duration::ZERO),
-                _ => pause.map(|pause| pause + error.retry_after.unwrap_or_default()),
-            })
-            .notify(|error, pause| watch.tell(Event::Retry { error, pause }))
-            .await
+        persist(*patience, try_once, |error, pause| watch.tell(Event::Retry { error, pause })).await
     }
 
     /// Sends these parts, the last ones, and completes the upload.
