@@ -246,7 +246,6 @@ impl Watch for FileProgress {
                 self.all.total.iter().for_each(|total| total.dec(bytes));
                 self.moved();
             }
-            Event::Landed { .. } => {}
             Event::Retry { error, pause } => self.all.retry(error, pause),
             Event::Completing => self.bar.set_message("completing"),
         }

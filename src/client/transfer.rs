@@ -76,11 +76,6 @@ pub enum Event<'a> {
     Moved(u64),
     /// So many of them came to nothing, and go again.
     Lost(u64),
-    /// S3 has a part.
-    Landed {
-        /// 1 to 10,000.
-        number: i32,
-    },
     /// Something failed, and is tried again after a pause.
     Retry {
         /// What.
@@ -460,7 +455,6 @@ impl<'a> Run<'a> {
         landed: Landed,
         checksum: Option<String>,
     ) -> Result<(), Error> {
-        self.transfer.watch.tell(Event::Landed { number });
         let Landed { etag, sum } = landed;
         let size = i64::try_from(piece.length()).unwrap_or(i64::MAX);
         let part = etag.map(|etag| LandedPart { part_number: number, etag, size, checksum });

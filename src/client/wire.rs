@@ -61,9 +61,6 @@ pub struct StoredChecksum {
     pub algorithm: String,
     /// Base64.
     pub value: String,
-    /// The service has compared it with ours, and it was equal.
-    #[serde(default)]
-    pub verified: bool,
 }
 
 /// A checksum of a whole file.
@@ -85,8 +82,6 @@ pub struct PartUrl {
     pub url: String,
     /// To be sent exactly so.
     pub headers: BTreeMap<String, String>,
-    /// Bytes.
-    pub size: i64,
     /// How long it lives, by whatever clock.
     pub expires_in_seconds: u64,
 }
