@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::connection::Connection;
 use super::ending::{Failure, Format, print, printable};
-use super::progress::{Mode, Progress};
-use super::sending::{stall_timeout, stopped_by_signals};
+use super::progress::{Progress, Telling};
+use super::sending::{Persistence, stopped_by_signals};
 use crate::client::{Destination, Store, Watch, download};
 
 #[derive(Debug, Args)]
@@ -23,28 +22,19 @@ pub(super) struct Flags {
     /// Take the place of a file that is there
     #[arg(long)]
     force: bool,
-    /// Give up a connection on which nothing moves for this long, and go on with another
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = stall_timeout)]
-    stall_timeout: Duration,
-    /// Try again for this long in all, before giving up
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
-    patience: Duration,
+    #[command(flatten)]
+    persistence: Persistence,
     /// How the result is printed: on standard output, unless the file goes there
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     output: Format,
-    /// How progress is told on standard error
-    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
-    progress: Mode,
-    /// Tell nothing but what goes wrong: as `--progress none`
-    #[arg(short, long, conflicts_with = "progress")]
-    quiet: bool,
+    #[command(flatten)]
+    telling: Telling,
     #[command(flatten)]
     connection: Connection,
 }
 
 pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
-    let mode = if flags.quiet { Mode::None } else { flags.progress };
-    let progress = Progress::new(mode, 1, None);
+    let progress = Progress::new(flags.telling.mode(), 1, None);
     let told = progress.clone();
     let (service, _) = flags.connection.open(Arc::new(move |error, pause| told.retry(error, pause)))?;
     let file = service.file(&flags.id).await?.known;
@@ -61,11 +51,12 @@ pub(super) async fn run(flags: Flags) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("{} is there already; give --force to take its place", path.display())));
     }
-    let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
-    let service = service.with_patience(flags.patience);
+    let Persistence { stall_timeout, patience } = flags.persistence;
+    let store = Store::new(stall_timeout).map_err(Failure::usage)?;
+    let service = service.with_patience(patience);
     let told = progress.file(&file.filename, Some(file.size.unsigned_abs()));
     let watch: Arc<dyn Watch> = told.clone();
-    let outcome = download(&service, &store, &file, &to, &watch, &stopped_by_signals(&progress), flags.patience).await;
+    let outcome = download(&service, &store, &file, &to, &watch, &stopped_by_signals(&progress), patience).await;
     let event = match &outcome {
         Ok(is_verified) => json!({ "event": "completed", "id": file.id, "verified": is_verified }),
         Err(error) => json!({ "event": "failed", "id": file.id, "code": error.code, "detail": error.message }),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -33,6 +33,23 @@ pub(super) enum Mode {
     Json,
     /// Nothing but what goes wrong
     None,
+}
+
+/// What is told.
+#[derive(Debug, Args)]
+pub(super) struct Telling {
+    /// How progress is told on standard error
+    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
+    progress: Mode,
+    /// Tell nothing but results and what goes wrong: as `--progress none`
+    #[arg(short, long, conflicts_with = "progress")]
+    quiet: bool,
+}
+
+impl Telling {
+    pub(super) fn mode(&self) -> Mode {
+        if self.quiet { Mode::None } else { self.progress }
+    }
 }
 
 /// Tells of any number of files.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::connection::{Connection, Preferences, quoted};
 use super::ending::{Failure, Format, show};
-use super::progress::{FileProgress, Mode, Progress};
+use super::progress::{FileProgress, Progress, Telling};
 use crate::client::{Error, Gate, Kind, Sent, Service, Store, Transfer};
 
 /// How bytes are sent.
@@ -24,24 +24,27 @@ pub(super) struct How {
     /// Parts on their way at once, over all files [default: as many as pay, 1 to 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Option<u16>,
-    /// Give up a connection on which nothing moves for this long, and try the part again
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = stall_timeout)]
-    stall_timeout: Duration,
-    /// Try a step that fails again for this long in all, before giving up
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
-    patience: Duration,
+    #[command(flatten)]
+    persistence: Persistence,
     /// On Ctrl-C, give the uploads up instead of keeping them
     #[arg(long)]
     abort_on_interrupt: bool,
     /// How results are printed on standard output
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(super) output: Format,
-    /// How progress is told on standard error
-    #[arg(long, value_name = "HOW", value_enum, default_value = "auto")]
-    progress: Mode,
-    /// Tell nothing but results and what goes wrong: as `--progress none`
-    #[arg(short, long, conflicts_with = "progress")]
-    quiet: bool,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+/// How long a network that fails is put up with.
+#[derive(Debug, Args)]
+pub(super) struct Persistence {
+    /// Give up a connection on which nothing moves for this long, and go on with another
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = stall_timeout)]
+    pub(super) stall_timeout: Duration,
+    /// Try a step that fails again for this long in all, before giving up
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
+    pub(super) patience: Duration,
 }
 
 /// Sends the files of one run of the program.
@@ -61,16 +64,15 @@ pub(super) struct Sending {
 impl Sending {
     /// Of so many files, and bytes where they are known.
     pub(super) fn begin(flags: How, files: usize, size: Option<u64>) -> Result<Sending, Failure> {
-        let mode = if flags.quiet { Mode::None } else { flags.progress };
-        let progress = Progress::new(mode, files, size);
+        let progress = Progress::new(flags.telling.mode(), files, size);
         let told = progress.clone();
         let (service, preferences) = flags.connection.open(Arc::new(move |error, pause| told.retry(error, pause)))?;
         let parallel = flags.parallel.map(usize::from).or(preferences.parallel.map(|parallel| parallel.min(256)));
         let now = Instant::now();
         let gate = Arc::new(parallel.map_or_else(|| Gate::adaptive(now), |parallel| Gate::fixed(parallel, now)));
-        let store = Store::new(flags.stall_timeout).map_err(Failure::usage)?;
-        let service = service.with_patience(flags.patience);
-        let (stop, patience) = (stopped_by_signals(&progress), flags.patience);
+        let store = Store::new(flags.persistence.stall_timeout).map_err(Failure::usage)?;
+        let service = service.with_patience(flags.persistence.patience);
+        let (stop, patience) = (stopped_by_signals(&progress), flags.persistence.patience);
         Ok(Sending {
             service,
             store,
@@ -172,7 +174,7 @@ impl Sending {
 }
 
 /// Less than a second is shorter than stores take to answer at times.
-pub(super) fn stall_timeout(text: &str) -> Result<Duration, String> {
+fn stall_timeout(text: &str) -> Result<Duration, String> {
     let duration = humantime_serde::re::humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration < Duration::from_secs(1) { Err("at least 1s".to_owned()) } else { Ok(duration) }
 }
