@@ -39,7 +39,7 @@ pub use uploads::{Filter, Lease, MAX_TRANSFER};
 
 use bounded::Bounded;
 use group::Groups;
-use record::Report;
+use rows::Report;
 
 use crate::clock::Clock;
 use crate::upload::{Upload, Whose};

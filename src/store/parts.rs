@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::bounded::Bounded;
 use super::entity::part::{Column, Entity};
 use super::entity::upload;
-use super::rows::Row;
+use super::rows::Report;
 use super::{Error, Store, packed};
 use crate::upload::{Part, PartSet, Upload};
 
@@ -66,9 +66,8 @@ impl Store {
         }
         let keep = "UPDATE SET size = excluded.size, checksum = COALESCE(parts.checksum, excluded.checksum)
             WHERE parts.etag = excluded.etag";
-        let rows = |part| Row { upload_id: upload.id, recorded_at: upload.seen_at, part };
-        let rows: Vec<Row<'_>> = found.iter().map(rows).collect();
-        transaction.execute_raw(self.insert(&rows, keep)).await?;
+        let report = Report { upload_id: upload.id, recorded_at: upload.seen_at, parts: found.into() };
+        transaction.execute_raw(self.insert(&[&report], keep)).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -3,21 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
-use uuid::Uuid;
 
-use super::rows::Row;
+use super::rows::Report;
 use super::{Error, Store};
 use crate::upload::{Part, Upload};
-
-/// Parts to record.
-#[derive(Debug)]
-pub(super) struct Report {
-    upload_id: Uuid,
-    recorded_at: DateTime<Utc>,
-    parts: Arc<[Part]>,
-}
 
 impl Store {
     /// Records parts that fit the upload, in the place of what was recorded for them before, as of when the upload was seen.
@@ -67,18 +57,14 @@ impl Store {
 
     /// Writes what can be written of these reports, by one statement. Whether that was all.
     async fn try_write(&self, reports: &[&Report]) -> Result<bool, Error> {
-        let mut rows = Vec::new();
-        for Report { upload_id, recorded_at, parts } in reports {
-            let row = |part| Row { upload_id: *upload_id, recorded_at: *recorded_at, part };
-            rows.extend(parts.iter().map(row));
-        }
         // Of the same part, what is known already stays: a completion may be about to go by it.
         let replace = "UPDATE SET etag = excluded.etag, recorded_at = excluded.recorded_at,
             size = CASE WHEN parts.etag = excluded.etag
                 THEN COALESCE(excluded.size, parts.size) ELSE excluded.size END,
             checksum = CASE WHEN parts.etag = excluded.etag
                 THEN COALESCE(excluded.checksum, parts.checksum) ELSE excluded.checksum END";
-        let written = self.write.execute_raw(self.insert(&rows, replace)).await?;
-        Ok(written.rows_affected() == rows.len() as u64)
+        let written = self.write.execute_raw(self.insert(reports, replace)).await?;
+        let wanted: usize = reports.iter().map(|report| report.parts.len()).sum();
+        Ok(written.rows_affected() == wanted as u64)
     }
 }

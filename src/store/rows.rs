@@ -1,6 +1,8 @@
 //! Rows of parts, any number in one statement. The statement is the same for all, and few values go with it: on PostgreSQL an
 //! array for each column. SQLite has no arrays, takes its time over JSON, and to hand it each value by itself costs more than to
-//! write it; it gets one BLOB of records of equal length, which it cuts by position.
+//! write it; it gets two BLOBs of records of equal length, which it cuts by position.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{DbBackend, Statement, Value};
@@ -9,29 +11,29 @@ use uuid::Uuid;
 use super::Store;
 use crate::upload::{Part, State};
 
-/// A part as it is to be recorded.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
+/// Parts of one upload, as they are to be recorded.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
     pub(super) upload_id: Uuid,
-    pub(super) part: &'a Part,
     pub(super) recorded_at: DateTime<Utc>,
+    pub(super) parts: Arc<[Part]>,
 }
 
 impl Store {
-    /// The statement that writes those rows whose upload is open and not expired; `known` is what becomes of parts that are
-    /// recorded already. Of the others it writes nothing, which shows in how many it has written. Until the end of its
-    /// transaction none of the uploads can be completed or aborted.
-    pub(super) fn insert(&self, rows: &[Row<'_>], known: &str) -> Statement {
+    /// The statement that writes the parts of those reports whose upload is open and not expired; `known` is what becomes of
+    /// parts that are recorded already. Of the others it writes nothing, which shows in how many it has written. Until the end
+    /// of its transaction none of the uploads can be completed or aborted.
+    pub(super) fn insert(&self, reports: &[&Report], known: &str) -> Statement {
         let (open, now) = (State::Open.name(), self.now_sql());
         let is_alive = format!("state = '{open}' AND expires_at > {now}");
         let (before, source, values) = match self.backend() {
             DbBackend::Sqlite => {
                 let (before, source) = on_sqlite(&is_alive);
-                (before, source, records(rows))
+                (before, source, records(reports))
             }
             _ => {
                 let (before, source) = on_postgres(&is_alive);
-                (before, source, arrays(rows))
+                (before, source, arrays(reports))
             }
         };
         let insert = format!(
@@ -58,63 +60,80 @@ fn on_postgres(is_alive: &str) -> (String, &'static str) {
 }
 
 /// These have no place for NULL, so 0 stands for an unknown size and an empty text for no checksum; neither is one.
-fn arrays(rows: &[Row<'_>]) -> Vec<Value> {
-    fn column<'a, T>(rows: &'a [Row<'a>], value: impl Fn(&'a Row<'a>) -> T) -> Value
+fn arrays(reports: &[&Report]) -> Vec<Value> {
+    fn column<T>(reports: &[&Report], value: impl Fn(&Report, &Part) -> T) -> Value
     where
         Vec<T>: Into<Value>,
     {
-        rows.iter().map(value).collect::<Vec<T>>().into()
+        let rows = reports.iter().flat_map(|report| report.parts.iter().map(|part| value(report, part)));
+        rows.collect::<Vec<T>>().into()
     }
     vec![
-        column(rows, |row| row.upload_id),
-        column(rows, |row| row.part.number),
-        column(rows, |row| row.part.etag.as_str().to_owned()),
-        column(rows, |row| row.part.size.unwrap_or_default()),
-        column(rows, |row| row.part.checksum.clone().unwrap_or_default()),
-        column(rows, |row| row.recorded_at.timestamp_millis()),
+        column(reports, |report, _| report.upload_id),
+        column(reports, |_, part| part.number),
+        column(reports, |_, part| part.etag.as_str().to_owned()),
+        column(reports, |_, part| part.size.unwrap_or_default()),
+        column(reports, |_, part| part.checksum.clone().unwrap_or_default()),
+        column(reports, |report, _| report.recorded_at.timestamp_millis()),
     ]
 }
 
-/// See [`records`]; `?1` are they, `?2` is the length of each, `?3` that of all, `?4` that of a checksum.
+/// See [`records`]. What is the same for all parts of a report is looked at once for it, and a checksum only where there are some:
+/// each look costs as much as a tenth of the row.
 fn on_sqlite(is_alive: &str) -> (String, &'static str) {
     let before = format!(
-        "WITH RECURSIVE record(at) AS (SELECT 1 WHERE ?3 > 0 UNION ALL SELECT at + ?2 FROM record WHERE at + ?2 <= ?3),
+        "WITH RECURSIVE report(at) AS
+                (SELECT 1 WHERE length(?1) > 0 UNION ALL SELECT at + 76 FROM report WHERE at + 76 < length(?1)),
+            record(upload_id, recorded_at, at, stop) AS (SELECT
+                    substr(?1, at, 16),
+                    CAST(substr(?1, at + 16, 20) AS INTEGER),
+                    CAST(substr(?1, at + 36, 20) AS INTEGER),
+                    CAST(substr(?1, at + 56, 20) AS INTEGER)
+                FROM report
+                WHERE EXISTS (SELECT 1 FROM uploads WHERE id = substr(?1, at, 16) AND {is_alive})
+                UNION ALL SELECT upload_id, recorded_at, at + ?3, stop FROM record WHERE at + ?3 < stop),
             new AS (SELECT
-                substr(?1, at, 16) AS upload_id,
-                CAST(substr(?1, at + 16, 20) AS INTEGER) AS part_number,
-                CAST(substr(?1, at + 36, 20) AS INTEGER) AS size,
-                CAST(substr(?1, at + 56, 20) AS INTEGER) AS recorded_at,
-                rtrim(CAST(substr(?1, at + 76, ?4) AS TEXT)) AS checksum,
-                rtrim(CAST(substr(?1, at + 76 + ?4, ?2 - 76 - ?4) AS TEXT)) AS etag
-            FROM record
-            WHERE EXISTS (SELECT 1 FROM uploads WHERE id = substr(?1, at, 16) AND {is_alive}))"
+                upload_id,
+                CAST(substr(?2, at, 20) AS INTEGER) AS part_number,
+                CAST(substr(?2, at + 20, 20) AS INTEGER) AS size,
+                CASE WHEN ?4 > 0 THEN rtrim(CAST(substr(?2, at + 40, ?4) AS TEXT)) END AS checksum,
+                rtrim(CAST(substr(?2, at + 40 + ?4, ?3 - 40 - ?4) AS TEXT)) AS etag,
+                recorded_at
+            FROM record)"
     );
     let source =
         "SELECT upload_id, part_number, etag, NULLIF(size, 0), NULLIF(checksum, ''), recorded_at FROM new WHERE true";
     (before, source)
 }
 
-/// One record for each row: the id in 16 bytes; number, size and moment in 20 digits each; checksum and ETag, as long as the
-/// longest. All are filled up with spaces, which none has. What is not known is 0 or empty.
-fn records(rows: &[Row<'_>]) -> Vec<Value> {
-    let checksum_of = |row: &Row<'_>| row.part.checksum.as_ref().map_or(0, String::len);
-    let checksum_length = rows.iter().map(checksum_of).max().unwrap_or(0);
-    let etag_length = rows.iter().map(|row| row.part.etag.as_str().len()).max().unwrap_or(0);
-    let length = 76 + checksum_length + etag_length;
-    let mut records = Vec::with_capacity(rows.len() * length);
-    for Row { upload_id, part, recorded_at } in rows {
-        records.extend_from_slice(upload_id.as_bytes());
-        let mut fill = |text: &str, length: usize| {
-            records.extend_from_slice(text.as_bytes());
-            records.resize(records.len() + length - text.len(), b' ');
-        };
-        let mut digits = itoa::Buffer::new();
-        fill(digits.format(part.number), 20);
-        fill(digits.format(part.size.unwrap_or_default()), 20);
-        fill(digits.format(recorded_at.timestamp_millis()), 20);
-        fill(part.checksum.as_deref().unwrap_or_default(), checksum_length);
-        fill(part.etag.as_str(), etag_length);
+/// `?1`: a record for each report: its upload's id in 16 bytes; in 20 digits each the moment, and where in `?2` its parts begin and
+/// end. `?2`: one for each part: number and size in 20 digits each; checksum and ETag, as long as the longest. All are filled up
+/// with spaces, which none has. What is not known is 0 or empty. `?3`: the length of a part's record; `?4`: that of a checksum.
+fn records(reports: &[&Report]) -> Vec<Value> {
+    let all = || reports.iter().flat_map(|report| report.parts.iter());
+    let checksum_length = all().map(|part| part.checksum.as_ref().map_or(0, String::len)).max().unwrap_or(0);
+    let etag_length = all().map(|part| part.etag.as_str().len()).max().unwrap_or(0);
+    let length = 40 + checksum_length + etag_length;
+    let mut digits = itoa::Buffer::new();
+    let (mut heads, mut records) = (Vec::with_capacity(reports.len() * 76), Vec::with_capacity(all().count() * length));
+    for Report { upload_id, recorded_at, parts } in reports.iter().filter(|report| !report.parts.is_empty()) {
+        // SQLite counts from one.
+        let (at, stop) = (records.len() + 1, records.len() + 1 + parts.len() * length);
+        heads.extend_from_slice(upload_id.as_bytes());
+        fill(&mut heads, digits.format(recorded_at.timestamp_millis()), 20);
+        fill(&mut heads, digits.format(at), 20);
+        fill(&mut heads, digits.format(stop), 20);
+        for part in parts.iter() {
+            fill(&mut records, digits.format(part.number), 20);
+            fill(&mut records, digits.format(part.size.unwrap_or_default()), 20);
+            fill(&mut records, part.checksum.as_deref().unwrap_or_default(), checksum_length);
+            fill(&mut records, part.etag.as_str(), etag_length);
+        }
     }
-    let lengths = [length, records.len(), checksum_length].map(|length| Value::from(length as i64));
-    [Value::from(records)].into_iter().chain(lengths).collect()
+    vec![heads.into(), records.into(), (length as i64).into(), (checksum_length as i64).into()]
+}
+
+fn fill(record: &mut Vec<u8>, text: &str, length: usize) {
+    record.extend_from_slice(text.as_bytes());
+    record.resize(record.len() + length - text.len(), b' ');
 }
