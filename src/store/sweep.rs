@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::entity::upload::{Column, Entity};
 use super::entity::{idempotency_key, part};
-use super::row::Seen;
 use super::{Error, Store, null, sooner};
 use crate::upload::{State, Upload};
 
@@ -56,11 +55,8 @@ impl Store {
             .filter(Expr::col(Column::DueAt).lte(self.now_expr()))
             .order_by_asc(Column::DueAt)
             .limit(limit)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-            .expr_as(self.now_expr(), "seen_at")
-            .into_model::<Seen>()
-            .all(&transaction)
-            .await?;
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        let due = self.looked_at(due).all(&transaction).await?;
         if due.is_empty() {
             transaction.rollback().await?;
             return Ok(Vec::new());
@@ -68,7 +64,7 @@ impl Store {
         Entity::update_many()
             .col_expr(Column::DueAt, self.next_try())
             .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-            .filter(self.is_among(Column::Id, &due.iter().map(|seen| seen.model.id).collect::<Vec<_>>()))
+            .filter(self.is_among(Column::Id, &due.iter().map(|seen| seen.id).collect::<Vec<_>>()))
             .exec(&transaction)
             .await?;
         transaction.commit().await?;

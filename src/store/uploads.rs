@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, SelectModel, Selector, UpdateMany,
 };
 use uuid::Uuid;
 
@@ -432,8 +433,8 @@ impl Store {
 
     /// Runs a guarded statement. It decides; when it changed nothing, the row as it is now tells why.
     pub(super) async fn decide(&self, id: Uuid, update: UpdateMany<Entity>) -> Result<Upload, Error> {
-        match update.exec_with_returning(&self.write).await?.pop() {
-            Some(model) => Upload::try_from(Seen { seen_at: model.updated_at, model }),
+        match self.changed(&self.write, update).await? {
+            Some(upload) => Ok(upload),
             None => Err(Error::Moved(Box::new(self.by_id(id).await?))),
         }
     }
@@ -445,11 +446,20 @@ impl Store {
         id: Uuid,
         update: UpdateMany<Entity>,
     ) -> Result<(Bounded<DatabaseTransaction>, Upload), Error> {
-        if let Some(model) = update.exec_with_returning(&transaction).await?.pop() {
-            return Ok((transaction, Upload::try_from(Seen { seen_at: model.updated_at, model })?));
+        if let Some(upload) = self.changed(&transaction, update).await? {
+            return Ok((transaction, upload));
         }
         transaction.rollback().await?;
         Err(Error::Moved(Box::new(self.by_id(id).await?)))
+    }
+
+    /// The upload as the statement left it, if there is one that it changed.
+    async fn changed(&self, db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<Option<Upload>, Error> {
+        let columns = Seen::columns(self.backend(), Expr::col((Entity, Column::UpdatedAt)));
+        let mut update = update.into_query();
+        update.returning(Query::returning().exprs(columns));
+        let changed = Seen::find_by_statement(self.backend().build(&update)).all(db).await?;
+        changed.into_iter().next().map(Upload::try_from).transpose()
     }
 
     /// The same for a client: another owner's upload is not even told to be elsewhere.
@@ -469,7 +479,7 @@ impl Store {
         db: &impl ConnectionTrait,
         select: sea_orm::Select<Entity>,
     ) -> Result<Upload, Error> {
-        let found = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().one(db).await?;
+        let found = self.looked_at(select).one(db).await?;
         found.ok_or(Error::NotFound)?.try_into()
     }
 
@@ -493,8 +503,15 @@ impl Store {
         db: &impl ConnectionTrait,
         select: sea_orm::Select<Entity>,
     ) -> Result<Vec<Result<Upload, Error>>, Error> {
-        let rows = select.expr_as(self.now_expr(), "seen_at").into_model::<Seen>().all(db).await?;
+        let rows = self.looked_at(select).all(db).await?;
         Ok(rows.into_iter().map(Upload::try_from).collect())
+    }
+
+    /// The rows of a query, as of now.
+    pub(super) fn looked_at(&self, select: sea_orm::Select<Entity>) -> Selector<SelectModel<Seen>> {
+        let mut select = select.select_only();
+        QuerySelect::query(&mut select).exprs(Seen::columns(self.backend(), self.now_expr()));
+        select.into_model::<Seen>()
     }
 }
 
