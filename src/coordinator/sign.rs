@@ -34,6 +34,7 @@ pub struct PartRequest {
 pub struct PartUrls {
     plan: Plan,
     parts: Box<dyn Iterator<Item = PartRequest> + Send>,
+    left: usize,
     signer: PartSigner,
     expires_at: DateTime<Utc>,
     expires_in_seconds: i64,
@@ -78,10 +79,15 @@ impl Iterator for PartUrls {
 
     fn next(&mut self) -> Option<PartToSend> {
         let PartRequest { number, size, checksum } = self.parts.next()?;
+        self.left = self.left.saturating_sub(1);
         // Checked before: it is in the plan, and its size fits.
         let planned = self.plan.part(number).ok()?;
         let slice = Slice { size: size.unwrap_or(planned.size), ..planned };
         Some(PartToSend { number, slice, checksum: checksum.unwrap_or_default() })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
     }
 }
 
@@ -94,6 +100,13 @@ impl fmt::Debug for PartUrls {
 
 impl PartsRequest {
     /// The parts, one by one.
+    fn len(&self) -> usize {
+        match self {
+            PartsRequest::Numbers(numbers) => usize::try_from(numbers.len()).unwrap_or(usize::MAX),
+            PartsRequest::Items(items) => items.len(),
+        }
+    }
+
     fn into_parts(self) -> Box<dyn Iterator<Item = PartRequest> + Send> {
         let planned = |number| PartRequest { number, size: None, checksum: None };
         match self {
@@ -146,6 +159,7 @@ impl Coordinator {
         let expires_at = signer.expires_at();
         let urls = PartUrls {
             plan: upload.plan,
+            left: parts.len(),
             parts: parts.into_parts(),
             signer: signer.parts(&upload.key, &s3_upload_id, upload.part_checksum),
             expires_at,
@@ -156,11 +170,7 @@ impl Coordinator {
 
     /// Checks every part, and returns where the furthest one ends in the file.
     fn check_parts(&self, upload: &Upload, parts: &PartsRequest) -> Result<i64, Error> {
-        let count = match parts {
-            PartsRequest::Numbers(numbers) => numbers.len(),
-            PartsRequest::Items(items) => i64::try_from(items.len()).unwrap_or(i64::MAX),
-        };
-        if count > i64::from(MAX_PARTS) {
+        if parts.len() > MAX_PARTS as usize {
             return Err(Invalid::BatchTooLarge(MAX_PARTS.into()).into());
         }
         let max_size = self.0.rules.of(upload).max_size;

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{DbBackend, DbErr, FromQueryResult, IdenStatic, QueryResult, TryGetable};
+use sea_orm::{DbBackend, DbErr, FromQueryResult, IdenStatic, QueryResult};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Error;
 use super::entity::part;
-use super::entity::upload::{Column, Entity};
+use super::entity::upload::Column;
 use crate::upload::{
     AbortReason, Algorithm, Checksum, ETag, Ending, Failure, LastProblem, Object, Owner, Part, PartSet, Plan, State,
     Status, Target, Upload, Visibility,
@@ -21,22 +21,14 @@ pub(super) fn moment(milliseconds: i64) -> DateTime<Utc> {
 
 macro_rules! row {
     ($($field:ident: $type:ty = $column:ident,)*) => {
-        /// What is read of an upload's row, with the database's clock at the time of reading. Every column of every row takes its
-        /// time on the way, so those that nobody reads stay behind, and facts that an open upload has not come as one value.
+        /// What is read of an upload's row, with the database's clock at the time of reading.
+        #[derive(Deserialize)]
         pub(super) struct Seen {
             $(pub(super) $field: $type,)*
-            facts: Option<String>,
             seen_at: i64,
         }
 
         const COLUMNS: &[Column] = &[$(Column::$column,)*];
-
-        impl FromQueryResult for Seen {
-            fn from_query_result(row: &QueryResult, _: &str) -> Result<Seen, DbErr> {
-                let mut values = Values { row, next: 0 };
-                Ok(Seen { $($field: values.take()?,)* facts: values.take()?, seen_at: values.take()? })
-            }
-        }
     };
 }
 
@@ -52,7 +44,7 @@ row! {
     size: Option<i64> = Size,
     part_size: i64 = PartSize,
     part_checksum: Option<String> = PartChecksum,
-    auto_complete: bool = AutoComplete,
+    auto_complete: u8 = AutoComplete,
     checksum: Option<String> = Checksum,
     fingerprint: Option<String> = Fingerprint,
     visibility: String = Visibility,
@@ -60,6 +52,18 @@ row! {
     bucket: String = Bucket,
     object_key: String = ObjectKey,
     s3_upload_id: Option<String> = S3UploadId,
+    target_size: Option<i64> = TargetSize,
+    target_checksum: Option<String> = TargetChecksum,
+    object_etag: Option<String> = ObjectEtag,
+    object_version_id: Option<String> = ObjectVersionId,
+    object_checksum_algorithm: Option<String> = ObjectChecksumAlgorithm,
+    object_checksum: Option<String> = ObjectChecksum,
+    object_verified: Option<u8> = ObjectVerified,
+    last_problem: Option<String> = LastProblem,
+    last_problem_parts: Option<String> = LastProblemParts,
+    abort_reason: Option<String> = AbortReason,
+    failure: Option<String> = Failure,
+    lease_until: Option<i64> = LeaseUntil,
     creations: i64 = Creations,
     begun_at: Option<i64> = BegunAt,
     created_at: i64 = CreatedAt,
@@ -67,70 +71,53 @@ row! {
     expires_at: i64 = ExpiresAt,
     hard_expires_at: i64 = HardExpiresAt,
     urls_expire_at: Option<i64> = UrlsExpireAt,
+    completed_at: Option<i64> = CompletedAt,
 }
-
-/// The values of a row, by their places: to look for each by its name takes longer than to read it.
-struct Values<'a> {
-    row: &'a QueryResult,
-    next: usize,
-}
-
-impl Values<'_> {
-    fn take<T: TryGetable>(&mut self) -> Result<T, DbErr> {
-        self.next += 1;
-        self.row.try_get_by_index(self.next - 1)
-    }
-}
-
-/// What belongs to some states only, or is seldom there; in the order of [`FACTS`].
-#[derive(Default, Deserialize)]
-struct Facts {
-    lease_until: Option<i64>,
-    target_size: Option<i64>,
-    target_checksum: Option<String>,
-    object_etag: Option<String>,
-    object_version_id: Option<String>,
-    object_checksum_algorithm: Option<String>,
-    object_checksum: Option<String>,
-    completed_at: Option<i64>,
-    abort_reason: Option<String>,
-    failure: Option<String>,
-    last_problem: Option<String>,
-    last_problem_parts: Option<String>,
-    object_verified: Option<u8>,
-}
-
-const FACTS: [Column; 12] = [
-    Column::LeaseUntil,
-    Column::TargetSize,
-    Column::TargetChecksum,
-    Column::ObjectEtag,
-    Column::ObjectVersionId,
-    Column::ObjectChecksumAlgorithm,
-    Column::ObjectChecksum,
-    Column::CompletedAt,
-    Column::AbortReason,
-    Column::Failure,
-    Column::LastProblem,
-    Column::LastProblemParts,
-];
 
 impl Seen {
-    /// What a statement has to select, or to return, for a row to be read.
-    pub(super) fn columns(backend: DbBackend, seen_at: SimpleExpr) -> impl Iterator<Item = SimpleExpr> {
-        let columns = COLUMNS.iter().map(|column| Expr::col((Entity, *column)));
-        columns.chain([facts(backend), seen_at])
+    /// The row as one value, a JSON array: what has to be selected, or returned, for it to be read. Each value by itself takes
+    /// longer on its way from the database, through the driver and the ORM, than to be written and read as JSON.
+    pub(super) fn row(backend: DbBackend, seen_at: &str) -> SimpleExpr {
+        Expr::cust(as_text(backend, &array(backend, seen_at)))
+    }
+
+    /// All rows as one value: each by itself would wake up whoever waits for them.
+    pub(super) fn rows(backend: DbBackend, seen_at: &str) -> SimpleExpr {
+        let all = if backend == DbBackend::Sqlite { "json_group_array" } else { "json_agg" };
+        Expr::cust(as_text(backend, &format!("{all}({})", array(backend, seen_at))))
+    }
+
+    /// Reads the value of [`Seen::rows`]; where there are none it may be none.
+    pub(super) fn read_all(rows: Option<&str>) -> Result<Vec<Seen>, Error> {
+        let rows = rows.map(serde_json::from_str).transpose();
+        Ok(rows.map_err(unreadable)?.unwrap_or_default())
     }
 }
 
-/// An open upload has facts only when its completion was refused.
-fn facts(backend: DbBackend) -> SimpleExpr {
+impl FromQueryResult for Seen {
+    fn from_query_result(result: &QueryResult, _: &str) -> Result<Seen, DbErr> {
+        serde_json::from_str(&result.try_get_by_index::<String>(0)?).map_err(unreadable)
+    }
+}
+
+fn array(backend: DbBackend, seen_at: &str) -> String {
     let array = if backend == DbBackend::Sqlite { "json_array" } else { "json_build_array" };
-    let columns: String = FACTS.iter().map(|column| format!("uploads.{}, ", column.as_str())).collect();
-    Expr::cust(format!(
-        "CASE WHEN uploads.state = 'open' AND uploads.last_problem IS NULL THEN NULL
-            ELSE CAST({array}({columns} CAST(uploads.object_verified AS integer)) AS text) END"
-    ))
+    let value = |column: &Column| match column {
+        // JSON has no bytes, and SQLite has no booleans.
+        Column::Id if backend == DbBackend::Sqlite => "hex(uploads.id), ".to_owned(),
+        Column::AutoComplete | Column::ObjectVerified => format!("CAST(uploads.{} AS integer), ", column.as_str()),
+        column => format!("uploads.{}, ", column.as_str()),
+    };
+    format!("{array}({}{seen_at})", COLUMNS.iter().map(value).collect::<String>())
+}
+
+fn as_text(backend: DbBackend, json: &str) -> String {
+    // SQLite's is text already, and would be copied.
+    if backend == DbBackend::Sqlite { json.to_owned() } else { format!("CAST({json} AS text)") }
+}
+
+fn unreadable(error: serde_json::Error) -> DbErr {
+    DbErr::Type(format!("a row of uploads: {error}"))
 }
 
 impl TryFrom<Seen> for Upload {
@@ -139,18 +126,14 @@ impl TryFrom<Seen> for Upload {
     fn try_from(row: Seen) -> Result<Upload, Error> {
         let id = row.id;
         let inconsistent = |what| Error::Inconsistent { id, what };
-        let facts: Facts = match row.facts.as_deref().map(serde_json::from_str).transpose() {
-            Ok(facts) => facts.unwrap_or_default(),
-            Err(_) => return Err(inconsistent("its facts cannot be read")),
-        };
-        let status = status(&row.state, &facts).ok_or_else(|| inconsistent("its columns contradict its state"))?;
+        let status = status(&row).ok_or_else(|| inconsistent("its columns contradict its state"))?;
         let metadata =
             serde_json::from_str(&row.metadata).map_err(|_| inconsistent("metadata is not a map of strings"))?;
         let part_checksum = match row.part_checksum.as_deref() {
             Some(name) => Some(Algorithm::from_name(name).map_err(|_| inconsistent("unknown algorithm"))?),
             None => None,
         };
-        let last_problem = match (facts.last_problem.as_deref(), facts.last_problem_parts.as_deref()) {
+        let last_problem = match (row.last_problem.as_deref(), row.last_problem_parts.as_deref()) {
             (None, None) => None,
             (Some(code), Some(parts)) => {
                 let parts = PartSet::parse(parts).map_err(|_| inconsistent("malformed part numbers"))?;
@@ -171,7 +154,7 @@ impl TryFrom<Seen> for Upload {
             metadata,
             plan: Plan::stored(row.size, row.part_size),
             part_checksum,
-            auto_complete: row.auto_complete,
+            auto_complete: row.auto_complete == 1,
             checksum: row.checksum.map(crc64nvme),
             fingerprint: row.fingerprint,
             visibility: match row.visibility.as_str() {
@@ -202,28 +185,28 @@ fn crc64nvme(value: String) -> Checksum {
 }
 
 /// The facts that belong to the row's state; `None` when any is missing or does not belong there.
-fn status(state: &str, facts: &Facts) -> Option<Status> {
-    let state = State::from_name(state)?;
-    let lease = facts.lease_until.map(moment);
+fn status(row: &Seen) -> Option<Status> {
+    let state = State::from_name(&row.state)?;
+    let lease = row.lease_until.map(moment);
     let object = || {
         Some(Object {
-            etag: facts.object_etag.clone()?,
-            size: facts.target_size?,
-            version_id: facts.object_version_id.clone(),
-            checksum: match (&facts.object_checksum_algorithm, &facts.object_checksum) {
+            etag: row.object_etag.clone()?,
+            size: row.target_size?,
+            version_id: row.object_version_id.clone(),
+            checksum: match (&row.object_checksum_algorithm, &row.object_checksum) {
                 (Some(algorithm), Some(value)) => {
                     Some(Checksum { algorithm: Algorithm::from_name(algorithm).ok()?, value: value.clone() })
                 }
                 _ => None,
             },
-            verified: facts.object_verified == Some(1),
-            completed_at: moment(facts.completed_at?),
+            verified: row.object_verified == Some(1),
+            completed_at: moment(row.completed_at?),
         })
     };
-    let target = || Some(Target { size: facts.target_size?, checksum: facts.target_checksum.clone().map(crc64nvme) });
-    let reason = facts.abort_reason.as_deref().map(AbortReason::from_name);
-    let failure = facts.failure.as_deref().map(Failure::from_name);
-    match (state, facts.object_etag.is_some(), reason, failure) {
+    let target = || Some(Target { size: row.target_size?, checksum: row.target_checksum.clone().map(crc64nvme) });
+    let reason = row.abort_reason.as_deref().map(AbortReason::from_name);
+    let failure = row.failure.as_deref().map(Failure::from_name);
+    match (state, row.object_etag.is_some(), reason, failure) {
         (State::Creating, false, None, None) => Some(Status::Creating { lease_until: lease? }),
         (State::Open, false, None, None) => Some(Status::Open),
         (State::Completing, false, None, None) => Some(Status::Completing { lease_until: lease?, target: target()? }),

@@ -455,9 +455,8 @@ impl Store {
 
     /// The upload as the statement left it, if there is one that it changed.
     async fn changed(&self, db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<Option<Upload>, Error> {
-        let columns = Seen::columns(self.backend(), Expr::col((Entity, Column::UpdatedAt)));
         let mut update = update.into_query();
-        update.returning(Query::returning().exprs(columns));
+        update.returning(Query::returning().expr(Seen::row(self.backend(), "uploads.updated_at")));
         let changed = Seen::find_by_statement(self.backend().build(&update)).all(db).await?;
         changed.into_iter().next().map(Upload::try_from).transpose()
     }
@@ -494,7 +493,9 @@ impl Store {
             Err(Error::Inconsistent { id, what }) => Ok((id, Err(Error::Inconsistent { id, what }))),
             Err(error) => Err(error),
         };
-        self.all_seen(db, select).await?.into_iter().map(with_id).collect()
+        let rows = select.select_only().expr_as(Seen::rows(self.backend(), &self.now_sql()), "rows");
+        let rows = rows.into_tuple::<Option<String>>().one(db).await?.flatten();
+        Seen::read_all(rows.as_deref())?.into_iter().map(Upload::try_from).map(with_id).collect()
     }
 
     /// Each row by itself: one that contradicts itself is an error, and spoils no other.
@@ -509,9 +510,7 @@ impl Store {
 
     /// The rows of a query, as of now.
     pub(super) fn looked_at(&self, select: sea_orm::Select<Entity>) -> Selector<SelectModel<Seen>> {
-        let mut select = select.select_only();
-        QuerySelect::query(&mut select).exprs(Seen::columns(self.backend(), self.now_expr()));
-        select.into_model::<Seen>()
+        select.select_only().expr_as(Seen::row(self.backend(), &self.now_sql()), "row").into_model::<Seen>()
     }
 }
 

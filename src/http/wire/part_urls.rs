@@ -13,6 +13,8 @@ use crate::upload::Slice;
 
 /// Bytes that are written before they are sent.
 const PIECE: usize = 64 << 10;
+/// Bytes of a part with its URL; more are taken where they are needed.
+const ROUGHLY: usize = 1 << 10;
 
 /// An answer whose last member is the list `partUrls`.
 pub(in crate::http) struct PartUrlsAnswer {
@@ -55,7 +57,9 @@ impl PartUrlsAnswer {
     /// The next piece.
     fn write(&mut self) {
         let Some(urls) = &mut self.urls else { return };
-        self.text.reserve(PIECE + PIECE / 16);
+        // Most answers hold few URLs, and need no more than they are long.
+        let (left, _) = urls.size_hint();
+        self.text.reserve((left * ROUGHLY).min(PIECE + PIECE / 16));
         while self.text.len() < PIECE {
             let Some(part) = urls.next() else {
                 self.text.push_str("]}");
