@@ -1,7 +1,7 @@
 // @ts-check
 /** Sends the parts that are missing, several at a time, until S3 has them all. */
 import { connectionsTo } from "./connections.js";
-import { UploadError } from "./errors.js";
+import { unreadable, UploadError } from "./errors.js";
 import { sleep, Tries } from "./retry.js";
 
 /** How often S3 may refuse fresh URLs for the same part before the upload fails. */
@@ -123,6 +123,6 @@ async function assertReadable(bytes) {
     const last = await bytes.slice(-1).arrayBuffer();
     if (last.byteLength === 0) throw new RangeError("The file has become shorter.");
   } catch (cause) {
-    throw new UploadError("file-unreadable", "The file can no longer be read.", { cause });
+    throw unreadable(cause);
   }
 }
