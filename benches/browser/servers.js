@@ -1,6 +1,7 @@
 // @ts-check
 import path from "node:path";
-import { Child, freePort } from "./child.js";
+import { freePort } from "../../tests/browser/support/ports.js";
+import { Child } from "./child.js";
 
 const KEYS = { accessKeyId: "side-by-side", secretAccessKey: "side-by-side-secret" };
 const BUCKET = "partita";
