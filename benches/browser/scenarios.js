@@ -8,8 +8,8 @@ import { URL_LIFE_SECONDS } from "./side.js";
 /** What came of a run, by the name that the table gives it. @typedef {Record<string, number | string>} Found */
 /**
  * @typedef {object} Given
- * @property {import("./files.js").TestFile} large
- * @property {import("./files.js").TestFile} small
+ * @property {import("../../tests/browser/support/files.js").TestFile} large
+ * @property {import("../../tests/browser/support/files.js").TestFile} small
  * @property {Network} network
  * @property {number} share how much of the file has gone when it is disturbed; another one in each round
  */
