@@ -1,7 +1,6 @@
 // @ts-check
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** A server that can be killed, and started again in the same place. */
@@ -44,14 +43,4 @@ export class Child {
     child.kill("SIGKILL");
     await exit;
   }
-}
-
-/** A port of this machine on which nobody listens. */
-export async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = /** @type {net.AddressInfo} */ (server.address());
-  server.close();
-  await once(server, "close");
-  return port;
 }

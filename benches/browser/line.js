@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Pace } from "./pace.js";
+import { Pace } from "../../tests/browser/support/pace.js";
 
 /** @typedef {{ bytesPerSecond: number, bytesPerSecondOfEach: number, rttMs: number }} Network */
 /** What passes; `number` counts those of its method from 1. @typedef {{ method: string, size: number, number: number }} Passing */

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { randomFile } from "./files.js";
+import { writeRandomFile } from "../../tests/browser/support/files.js";
 import { Objects } from "./objects.js";
 import { CUT_EVERY, PART_SIZE, SCENARIOS } from "./scenarios.js";
 import { companion, partita, startStore } from "./servers.js";
@@ -79,7 +79,10 @@ async function measure() {
   /** For each round. @type {[Side, Side][]} */
   const pairs = [];
   for (const round of rounds.keys()) pairs.push([await side("partita", round), await side("uppy", round)]);
-  const files = { large: await randomFile(folder, LARGE), small: await randomFile(folder, SMALL) };
+  const files = {
+    large: await writeRandomFile(folder, LARGE, "large.mov"),
+    small: await writeRandomFile(folder, SMALL, "small.mov"),
+  };
 
   const results = [];
   for (const [name, scenario] of Object.entries(SCENARIOS)) {

@@ -8,8 +8,8 @@ import { URL_LIFE_SECONDS } from "./side.js";
 /** What came of a run, by the name that the table gives it. @typedef {Record<string, number | string>} Found */
 /**
  * @typedef {object} Given
- * @property {import("./files.js").TestFile} large
- * @property {import("./files.js").TestFile} small
+ * @property {import("../../tests/browser/support/files.js").TestFile} large
+ * @property {import("../../tests/browser/support/files.js").TestFile} small
  * @property {Network} network
  * @property {number} share how much of the file has gone when it is disturbed; another one in each round
  */
@@ -98,37 +98,11 @@ export const SCENARIOS = {
   },
   "line-down": {
     title: "Every connection cut and refused for 20 s, half-way; the browser takes itself for online",
-    async run(side, { small, network, share }) {
-      const run = await side.open(small, network);
-      await run.begin();
-      await run.until(share);
-      side.toS3.down();
-      side.toCoordinator.down();
-      await sleep(OUTAGE_MS);
-      side.toS3.up();
-      side.toCoordinator.up();
-      const found = await wentOn(run, performance.now());
-      await run.close();
-      return found;
-    },
+    run: (side, given) => outage(side, given, { isKnown: false }),
   },
   "offline": {
     title: "The same, and the browser knows that it is offline",
-    async run(side, { small, network, share }) {
-      const run = await side.open(small, network);
-      await run.begin();
-      await run.until(share);
-      await run.context.setOffline(true);
-      side.toS3.down();
-      side.toCoordinator.down();
-      await sleep(OUTAGE_MS);
-      side.toS3.up();
-      side.toCoordinator.up();
-      await run.context.setOffline(false);
-      const found = await wentOn(run, performance.now());
-      await run.close();
-      return found;
-    },
+    run: (side, given) => outage(side, given, { isKnown: true }),
   },
   "paused-past-expiry": {
     title: `URLs live ${SHORT_LIFE_SECONDS} s, and the upload is paused for 12 s`,
@@ -225,6 +199,28 @@ export const SCENARIOS = {
     },
   },
 };
+
+/**
+ * @param {Side} side
+ * @param {Given} given
+ * @param {{ isKnown: boolean }} options whether the browser knows that it is offline
+ * @returns {Promise<Found>}
+ */
+async function outage(side, { small, network, share }, { isKnown }) {
+  const run = await side.open(small, network);
+  await run.begin();
+  await run.until(share);
+  if (isKnown) await run.context.setOffline(true);
+  side.toS3.down();
+  side.toCoordinator.down();
+  await sleep(OUTAGE_MS);
+  side.toS3.up();
+  side.toCoordinator.up();
+  if (isKnown) await run.context.setOffline(false);
+  const found = await wentOn(run, performance.now());
+  await run.close();
+  return found;
+}
 
 /**
  * @param {Side} side

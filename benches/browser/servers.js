@@ -1,6 +1,7 @@
 // @ts-check
 import path from "node:path";
-import { Child, freePort } from "./child.js";
+import { freePort } from "../../tests/browser/support/ports.js";
+import { Child } from "./child.js";
 
 const KEYS = { accessKeyId: "side-by-side", secretAccessKey: "side-by-side-secret" };
 const BUCKET = "partita";
@@ -47,60 +48,54 @@ export async function startStore(folder, origin) {
  * @param {string} origin
  * @param {Store} store
  * @param {string} prefix of the keys
- * @returns {Promise<Coordinator>}
  */
-export async function partita(folder, origin, store, prefix) {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const child = new Child([bin(), "serve"], `${url}/livez`);
-  return {
-    port,
-    url,
-    kill: () => child.kill(),
-    start: ({ urlLifeSeconds }) =>
-      child.start({
-        PARTITA_LISTEN: `127.0.0.1:${port}`,
-        PARTITA_DATA_DIR: path.join(folder, prefix),
-        PARTITA_INSECURE_NO_AUTH: "true",
-        PARTITA_S3_BUCKET: store.bucket,
-        PARTITA_S3_ENDPOINT: store.url,
-        PARTITA_S3_REGION: store.region,
-        PARTITA_S3_PATH_STYLE: "true",
-        PARTITA_S3_PREFIX: prefix,
-        PARTITA_ALLOWED_ORIGINS: origin,
-        PARTITA_PART_URL_TTL: `${urlLifeSeconds}s`,
-        AWS_ACCESS_KEY_ID: store.keys.accessKeyId,
-        AWS_SECRET_ACCESS_KEY: store.keys.secretAccessKey,
-      }),
-  };
+export function partita(folder, origin, store, prefix) {
+  return coordinator([bin(), "serve"], "/livez", (port, { urlLifeSeconds }) => ({
+    PARTITA_LISTEN: `127.0.0.1:${port}`,
+    PARTITA_DATA_DIR: path.join(folder, prefix),
+    PARTITA_INSECURE_NO_AUTH: "true",
+    PARTITA_S3_BUCKET: store.bucket,
+    PARTITA_S3_ENDPOINT: store.url,
+    PARTITA_S3_REGION: store.region,
+    PARTITA_S3_PATH_STYLE: "true",
+    PARTITA_S3_PREFIX: prefix,
+    PARTITA_ALLOWED_ORIGINS: origin,
+    PARTITA_PART_URL_TTL: `${urlLifeSeconds}s`,
+    AWS_ACCESS_KEY_ID: store.keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: store.keys.secretAccessKey,
+  }));
 }
 
 /**
  * @param {string} origin
  * @param {Store} store
  * @param {string} prefix of the keys
+ */
+export function companion(origin, store, prefix) {
+  const command = path.join(import.meta.dirname, "companion.mjs");
+  return coordinator([process.execPath, command], "", (port, { urlLifeSeconds }) => ({
+    NODE_ENV: "production",
+    PORT: String(port),
+    ORIGIN: origin,
+    URL_LIFE_SECONDS: String(urlLifeSeconds),
+    S3_ENDPOINT: store.url,
+    S3_BUCKET: store.bucket,
+    S3_PREFIX: prefix,
+    S3_REGION: store.region,
+    S3_KEY: store.keys.accessKeyId,
+    S3_SECRET: store.keys.secretAccessKey,
+  }));
+}
+
+/**
+ * @param {ConstructorParameters<typeof Child>[0]} command
+ * @param {string} ready the path that answers once it serves
+ * @param {(port: number, told: Told) => Record<string, string>} environment
  * @returns {Promise<Coordinator>}
  */
-export async function companion(origin, store, prefix) {
+async function coordinator(command, ready, environment) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const child = new Child([process.execPath, path.join(import.meta.dirname, "companion.mjs")], url);
-  return {
-    port,
-    url,
-    kill: () => child.kill(),
-    start: ({ urlLifeSeconds }) =>
-      child.start({
-        NODE_ENV: "production",
-        PORT: String(port),
-        ORIGIN: origin,
-        URL_LIFE_SECONDS: String(urlLifeSeconds),
-        S3_ENDPOINT: store.url,
-        S3_BUCKET: store.bucket,
-        S3_PREFIX: prefix,
-        S3_REGION: store.region,
-        S3_KEY: store.keys.accessKeyId,
-        S3_SECRET: store.keys.secretAccessKey,
-      }),
-  };
+  const child = new Child(command, url + ready);
+  return { port, url, kill: () => child.kill(), start: (told) => child.start(environment(port, told)) };
 }

@@ -5,7 +5,7 @@ import { Line } from "./line.js";
 
 /** @typedef {import("./line.js").Network} Network */
 /** @typedef {import("./servers.js").Coordinator} Coordinator */
-/** @typedef {import("./files.js").TestFile} TestFile */
+/** @typedef {import("../../tests/browser/support/files.js").TestFile} TestFile */
 
 const QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];

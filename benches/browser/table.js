@@ -2,7 +2,7 @@
 /** @typedef {import("./scenarios.js").Found} Found */
 
 /** @param {number[]} numbers */
-export function median(numbers) {
+function median(numbers) {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
@@ -16,7 +16,7 @@ const short = (number) => (Number.isInteger(number) || Math.abs(number) >= 100 ?
  *
  * @param {(number | string | undefined)[]} values
  */
-export function cell(values) {
+function cell(values) {
   const known = values.filter((value) => value !== undefined);
   const numbers = known.filter((value) => typeof value === "number");
   const words = known.filter((value) => typeof value === "string");

@@ -218,7 +218,7 @@ test("a refused part that comes back while the next one is signed is not taken f
   const tried = [];
   const sending = /** @type {any} */ ({
     parts: { set() {}, sent() {}, bytesOf: () => new Blob(["x"]) },
-    gate: new Gate(() => {}),
+    gate: new Gate(() => {}, () => {}),
     signer: {
       has: () => true,
       forget() {},
@@ -233,7 +233,7 @@ test("a refused part that comes back while the next one is signed is not taken f
       if (partNumber === 1 && tried.indexOf(1) === tried.lastIndexOf(1)) throw new UploadError("url-refused", "");
       return "etag";
     },
-    most: 6, stallMs: 1000, persist: (/** @type {() => unknown} */ step) => step(), begun() {}, stored() {}, onRetry() {},
+    most: 6, stallMs: 1000, begun() {}, stored() {}, onRetry() {},
   });
   await sendParts(sending, [1, 2, 3]);
   assert.deepEqual(tried.sort(), [1, 1, 2, 3]);

@@ -79,16 +79,7 @@ test("without a handle the same file, chosen again, goes on, and another one is 
 });
 
 test("a second tab with the same file watches the first, and both end with the same upload", async (t) => {
-  const service = await startZeroSetup(t);
-  const file = await randomFile(t, 80 * MB);
-  const profile = await freshProfile(t);
-  const first = await openLibrary(t, service, profile);
-  const second = await openLibrary(t, service, profile);
-  for (const { page } of [first, second]) await page.setInputFiles("#file", file.path);
-  await first.limitUpload(20 * MB);
-  await first.page.evaluate(() => {
-    window.upload = window.client.upload(window.chosen());
-  });
+  const { first, second } = await twoTabs(t);
   await first.untilStored(2);
   await second.page.evaluate(() => {
     window.upload = window.client.upload(window.chosen());
@@ -106,16 +97,7 @@ test("a second tab with the same file watches the first, and both end with the s
 });
 
 test("a tab that watches takes over when the one that sends is gone", async (t) => {
-  const service = await startZeroSetup(t);
-  const file = await randomFile(t, 80 * MB);
-  const profile = await freshProfile(t);
-  const first = await openLibrary(t, service, profile);
-  const second = await openLibrary(t, service, profile);
-  for (const { page } of [first, second]) await page.setInputFiles("#file", file.path);
-  await first.limitUpload(20 * MB);
-  await first.page.evaluate(() => {
-    window.upload = window.client.upload(window.chosen());
-  });
+  const { service, file, first, second } = await twoTabs(t);
   await first.untilStored(3);
   const [found] = await second.page.evaluate(() => window.client.listResumable());
   assert.equal(found.isActive, true);
@@ -131,6 +113,24 @@ test("a tab that watches takes over when the one that sends is gone", async (t) 
 });
 
 test("an upload given up in one tab is given up in all", async (t) => {
+  const { first, second } = await twoTabs(t);
+  await first.untilStored(1);
+  await second.page.evaluate(() => {
+    window.upload = window.client.upload(window.chosen());
+  });
+  await second.page.waitForFunction(() => window.upload.state === "elsewhere");
+  await first.page.evaluate(() => window.upload.abort());
+  const code = await second.page.evaluate(() => window.upload.then(() => "completed", (error) => error.code));
+  assert.equal(code, "aborted");
+  assert.equal(second.puts.length, 0);
+});
+
+/**
+ * Two tabs of one browser with the same file, which the first has begun to send, slowly.
+ *
+ * @param {import("node:test").TestContext} t
+ */
+async function twoTabs(t) {
   const service = await startZeroSetup(t);
   const file = await randomFile(t, 80 * MB);
   const profile = await freshProfile(t);
@@ -138,18 +138,11 @@ test("an upload given up in one tab is given up in all", async (t) => {
   const second = await openLibrary(t, service, profile);
   for (const { page } of [first, second]) await page.setInputFiles("#file", file.path);
   await first.limitUpload(20 * MB);
-  for (const { page } of [first, second]) {
-    await page.evaluate(() => {
-      window.upload = window.client.upload(window.chosen());
-    });
-    if (page === first.page) await first.untilStored(1);
-  }
-  await second.page.waitForFunction(() => window.upload.state === "elsewhere");
-  await first.page.evaluate(() => window.upload.abort());
-  const code = await second.page.evaluate(() => window.upload.then(() => "completed", (error) => error.code));
-  assert.equal(code, "aborted");
-  assert.equal(second.puts.length, 0);
-});
+  await first.page.evaluate(() => {
+    window.upload = window.client.upload(window.chosen());
+  });
+  return { service, file, first, second };
+}
 
 /**
  * As `setInputFiles`, which does not do it for large files in a browser that it did not start.

@@ -1,11 +1,10 @@
 // What a large file costs the page.
 import assert from "node:assert/strict";
-import { mkdtemp, open, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { open, readFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { openDemo } from "./support/browser.js";
-import { MB, MIB } from "./support/files.js";
+import { MB, MIB, temporaryFolder } from "./support/files.js";
 import { startZeroSetup } from "./support/service.js";
 
 const SIZE = 2000 * MB;
@@ -41,9 +40,7 @@ test("a file of 2 GB takes less than 200 MB of memory in the page, and arrives w
  * @param {number} size
  */
 async function sparseFile(t, size) {
-  const folder = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
-  const name = path.join(folder, "concert.mov");
+  const name = path.join(await temporaryFolder(t), "concert.mov");
   const file = await open(name, "w");
   await file.truncate(size);
   for (let at = 0; at + 8 < size; at += MIB) {

@@ -1,13 +1,12 @@
 // What the page shows off, and what can be done there with files that have arrived.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { openDemo } from "./support/browser.js";
-import { assertDownloads, MB, randomFile } from "./support/files.js";
+import { assertDownloads, MB, randomFile, temporaryFolder } from "./support/files.js";
 import { startZeroSetup } from "./support/service.js";
 
 /** @typedef {import("./support/browser.js").Demo} Demo */
@@ -55,8 +54,7 @@ test("the simulated network is slow, loses parts, and lets nothing through; the 
 test("folders come with all that is in them, and what is pasted is taken, too", async (t) => {
   const service = await startZeroSetup(t);
   const demo = await openDemo(t, service);
-  const folder = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  const folder = await temporaryFolder(t);
   await mkdir(path.join(folder, "album/deep"), { recursive: true });
   for (const name of ["album/1.txt", "album/deep/2.txt"]) await writeFile(path.join(folder, name), name);
   await demo.page.setInputFiles("#folder", path.join(folder, "album"));

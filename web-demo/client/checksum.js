@@ -1,6 +1,6 @@
 // @ts-check
 /** Checksums of files, made in a worker so that they hold nobody up; where there are no workers (Node), in place. */
-import { UploadError } from "./errors.js";
+import { unreadable } from "./errors.js";
 
 /**
  * @typedef {{ file: Blob, ranges: [start: number, end: number][] } | { sums: string[], partSize: number, lastSize: number }} Task
@@ -25,7 +25,7 @@ let lastId = 0;
  */
 export function checksum(file, ...ranges) {
   return run({ file, ranges }).catch((cause) => {
-    throw new UploadError("file-unreadable", "The file can no longer be read.", { cause });
+    throw unreadable(cause);
   });
 }
 

@@ -63,6 +63,11 @@ export class UploadError extends Error {
   }
 }
 
+/** @param {unknown} cause why a file's bytes cannot be had */
+export function unreadable(cause) {
+  return new UploadError("file-unreadable", "The file can no longer be read.", { cause });
+}
+
 /**
  * Whether an answer of this status says "not now" rather than "no".
  *

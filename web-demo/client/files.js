@@ -1,6 +1,6 @@
 // @ts-check
 /** Files, and the handles by which some browsers find them again. */
-import { UploadError } from "./errors.js";
+import { unreadable } from "./errors.js";
 
 /** @typedef {FileSystemFileHandle & { queryPermission?: Ask, requestPermission?: Ask }} Handle */
 /** @typedef {(how: { mode: "read" }) => Promise<PermissionState>} Ask */
@@ -32,6 +32,6 @@ export async function readFile(source) {
   try {
     return "getFile" in source ? await source.getFile() : source;
   } catch (cause) {
-    throw new UploadError("file-unreadable", "The file can no longer be read.", { cause });
+    throw unreadable(cause);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /** Whether an upload may go on: not while it is paused, not while the network is away, never again once it has to end. */
-import { sleep } from "./retry.js";
+import { persist, sleep } from "./retry.js";
 
 /** How often the service is asked whether the network is really gone: browsers are sometimes wrong about that. */
 const PROBE_MS = 5000;
@@ -13,10 +13,15 @@ export class Gate {
   /** @type {(() => void)[]} */
   #waiting = [];
   #changed;
+  #onRetry;
 
-  /** @param {() => void} changed told after each change */
-  constructor(changed) {
+  /**
+   * @param {() => void} changed told after each change
+   * @param {(error: import("./errors.js").UploadError, delayMs: number) => void} onRetry told before each pause of `persist`
+   */
+  constructor(changed, onRetry) {
     this.#changed = changed;
+    this.#onRetry = onRetry;
   }
 
   /** Fires once, with the reason, when the upload is to end. */
@@ -48,6 +53,17 @@ export class Gate {
       await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
       this.end.throwIfAborted();
     }
+  }
+
+  /**
+   * Runs a step until it succeeds, but only while the upload may go on.
+   *
+   * @template T
+   * @param {() => Promise<T>} step
+   * @returns {Promise<T>}
+   */
+  persist(step) {
+    return persist(step, { before: () => this.pass(), wake: () => this.session, onRetry: this.#onRetry });
   }
 
   /**

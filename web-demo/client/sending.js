@@ -1,7 +1,7 @@
 // @ts-check
 /** Sends the parts that are missing, several at a time, until S3 has them all. */
 import { connectionsTo } from "./connections.js";
-import { UploadError } from "./errors.js";
+import { unreadable, UploadError } from "./errors.js";
 import { sleep, Tries } from "./retry.js";
 
 /** How often S3 may refuse fresh URLs for the same part before the upload fails. */
@@ -15,7 +15,6 @@ const MAX_REFUSALS = 4;
  * @property {import("./send.js").Send} send
  * @property {number} most connections to S3
  * @property {number} stallMs
- * @property {<T>(step: () => Promise<T>) => Promise<T>} persist
  * @property {(partNumber: number) => void} begun
  * @property {(partNumber: number, etag: string | null) => void} stored
  * @property {(partNumber: number, error: UploadError, delayMs: number) => void} onRetry
@@ -28,7 +27,7 @@ const MAX_REFUSALS = 4;
  * @param {number[]} queue part numbers, ascending
  */
 export async function sendParts(sending, queue) {
-  const { gate, persist, signer } = sending;
+  const { gate, signer } = sending;
   /** @type {Set<Promise<void>>} */
   const active = new Set();
   /** @type {Map<number, { tries: Tries, refusals: number }>} */
@@ -41,7 +40,7 @@ export async function sendParts(sending, queue) {
         await Promise.race(active);
         continue;
       }
-      const { url } = await persist(() => signer.first(queue));
+      const { url } = await gate.persist(() => signer.first(queue));
       const connections = connectionsTo(url, sending.most);
       const lane = await connections.take(gate.session);
       if (lane === undefined) continue;
@@ -123,6 +122,6 @@ async function assertReadable(bytes) {
     const last = await bytes.slice(-1).arrayBuffer();
     if (last.byteLength === 0) throw new RangeError("The file has become shorter.");
   } catch (cause) {
-    throw new UploadError("file-unreadable", "The file can no longer be read.", { cause });
+    throw unreadable(cause);
   }
 }

@@ -95,9 +95,9 @@ export class Transfer {
   }
 
   async #findOpen() {
-    const { client, fingerprint, options } = this.#task;
+    const { client, fingerprint, gate, options } = this.#task;
     if (!options.findOpen) return undefined;
-    return (await this.#persist(() => client.listOpen({ fingerprint })))[0]?.id;
+    return (await gate.persist(() => client.listOpen({ fingerprint })))[0]?.id;
   }
 
   async #create() {
@@ -116,14 +116,14 @@ export class Transfer {
     };
     // The key makes the repeat of a create whose answer was lost find the same upload.
     const headers = { "Idempotency-Key": randomKey() };
-    const answer = await this.#persist(() => this.#call("createUpload", { body, headers }));
+    const answer = await this.#task.gate.persist(() => this.#call("createUpload", { body, headers }));
     this.#signer.add(answer.body.partUrls ?? []);
     return this.#plan(answer.body.upload);
   }
 
   /** @param {string} uploadId */
   async #reopen(uploadId) {
-    const upload = await this.#persist(async () => {
+    const upload = await this.#task.gate.persist(async () => {
       try {
         return (await this.#call("syncParts", { ids: [uploadId] })).body;
       } catch (thrown) {
@@ -177,7 +177,6 @@ export class Transfer {
       await sendParts(
         {
           parts: this.parts, gate, signer: this.#signer, send, most, stallMs,
-          persist: (step) => this.#persist(step),
           begun: (partNumber) => client.checksum && this.parts.sum(partNumber).catch(() => {}),
           stored: (partNumber, etag) => this.#stored(partNumber, etag),
           onRetry: (partNumber, error, delayMs) => this.#task.emit({ type: "retry", error, delayMs, partNumber }),
@@ -236,7 +235,7 @@ export class Transfer {
   async #complete(body) {
     for (;;) {
       try {
-        const answer = await this.#persist(() => this.#call("completeUpload", { ids: [this.#id], body }));
+        const answer = await this.#task.gate.persist(() => this.#call("completeUpload", { ids: [this.#id], body }));
         this.resource = answer.body;
         if (answer.status !== 202) return undefined;
         await sleep(answer.retryAfterMs ?? COMPLETION_POLL_MS);
@@ -268,7 +267,7 @@ export class Transfer {
 
   /** @param {string} id @returns {Promise<UploadResource>} */
   async #get(id) {
-    return (await this.#persist(() => this.#call("getUpload", { ids: [id] }))).body;
+    return (await this.#task.gate.persist(() => this.#call("getUpload", { ids: [id] }))).body;
   }
 
   /**
@@ -278,19 +277,6 @@ export class Transfer {
    */
   #call(operationId, options) {
     return this.#task.client.service.call(operationId, { ...options, onCall: (call) => this.#task.emit({ type: "call", call }) });
-  }
-
-  /**
-   * @template T
-   * @param {() => Promise<T>} step
-   * @returns {Promise<T>}
-   */
-  #persist(step) {
-    return persist(step, {
-      before: () => this.#task.gate.pass(),
-      wake: () => this.#task.gate.session,
-      onRetry: (error, delayMs) => this.#task.emit({ type: "retry", error, delayMs }),
-    });
   }
 }
 

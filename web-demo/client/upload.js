@@ -6,7 +6,6 @@ import { canRead, readFile } from "./files.js";
 import { Gate } from "./gate.js";
 import { entries } from "./journal.js";
 import { parseRanges } from "./ranges.js";
-import { persist } from "./retry.js";
 import { Tabs } from "./tabs.js";
 import { Transfer } from "./transfer.js";
 
@@ -52,7 +51,10 @@ export class Upload extends Promise {
   #told = "preparing";
   #events = new Events();
   #ended = false;
-  #gate = new Gate(() => this.#tellState());
+  #gate = new Gate(
+    () => this.#tellState(),
+    (error, delayMs) => this.#emit({ type: "retry", error, delayMs }),
+  );
   #fingerprint = "";
   /** What another tab says of it, while this one watches. @type {import("./tabs.js").Snapshot | undefined} */
   #watched;
@@ -184,16 +186,10 @@ export class Upload extends Promise {
     // Only one that was just chosen is sure to be readable: another tab may be at it, and then it is not needed here.
     if (source && (source !== entry?.handle || (await canRead(source)))) this.#file = await readFile(source);
     if (this.#file) this.#fingerprint = await fingerprint(this.#file);
-    else if (uploadId) this.#fingerprint = entry?.fingerprint ?? (await this.#ask(uploadId)).fingerprint ?? uploadId;
-  }
-
-  /** @param {string} uploadId */
-  #ask(uploadId) {
-    return persist(() => this.#client.getUpload(uploadId), {
-      before: () => this.#gate.pass(),
-      wake: () => this.#gate.session,
-      onRetry: (error, delayMs) => this.#emit({ type: "retry", error, delayMs }),
-    });
+    else if (uploadId) {
+      const ask = async () => (await this.#client.getUpload(uploadId)).fingerprint;
+      this.#fingerprint = entry?.fingerprint ?? (await this.#gate.persist(ask)) ?? uploadId;
+    }
   }
 
   /**

@@ -88,7 +88,7 @@ export function translate(root) {
  * @param {number} value
  * @param {Intl.NumberFormatOptions} [options]
  */
-export function formatNumber(value, options) {
+function formatNumber(value, options) {
   return new Intl.NumberFormat(language, options).format(value);
 }
 

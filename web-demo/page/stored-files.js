@@ -6,7 +6,7 @@ import { byId, find, fromTemplate, make } from "./dom.js";
 import { explain } from "./explain.js";
 import { formatAgo, formatBytes, onLanguage, t, translate } from "./i18n.js";
 
-/** @typedef {{ id: string, filename: string, size: number, contentType: string, owner: string, createdAt: string, sharedWith: string[] }} StoredFile */
+/** @typedef {{ id: string, filename: string, size: number, owner: string, createdAt: string, sharedWith: string[] }} StoredFile */
 
 const PAGE = "10";
 const LINK_SECONDS = "3600";

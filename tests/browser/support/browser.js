@@ -123,7 +123,7 @@ export class Demo extends Traffic {
   /** What the page complained about. @type {string[]} */
   complaints = [];
   /** @type {import("playwright-core").CDPSession | undefined} */
-  cdp;
+  #cdp;
 
   /**
    * @param {BrowserContext} context
@@ -172,9 +172,9 @@ export class Demo extends Traffic {
    * @param {number} bytesPerSecond
    */
   async limitUpload(bytesPerSecond) {
-    this.cdp ??= await this.context.newCDPSession(this.page);
-    await this.cdp.send("Network.enable");
-    await this.cdp.send("Network.emulateNetworkConditions", {
+    this.#cdp ??= await this.context.newCDPSession(this.page);
+    await this.#cdp.send("Network.enable");
+    await this.#cdp.send("Network.emulateNetworkConditions", {
       offline: false,
       latency: 0,
       downloadThroughput: -1,

@@ -16,16 +16,36 @@ export const PIXEL = Buffer.from(
 /** @typedef {{ path: string, name: string, size: number, sha256: string }} TestFile */
 
 /**
+ * A folder, gone after the test.
+ *
+ * @param {import("node:test").TestContext} t
+ */
+export async function temporaryFolder(t) {
+  const folder = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/**
  * A file of random bytes, gone after the test.
  *
  * @param {import("node:test").TestContext} t
  * @param {number} size
- * @returns {Promise<TestFile>}
  */
 export async function randomFile(t, size, name = "holiday.mov") {
-  const directory = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
-  t.after(() => rm(directory, { recursive: true, force: true }));
-  const file = { path: path.join(directory, name), name, size, sha256: "" };
+  return writeRandomFile(await temporaryFolder(t), size, name);
+}
+
+/**
+ * A file of random bytes.
+ *
+ * @param {string} folder
+ * @param {number} size
+ * @param {string} name
+ * @returns {Promise<TestFile>}
+ */
+export async function writeRandomFile(folder, size, name) {
+  const file = { path: path.join(folder, name), name, size, sha256: "" };
   const hash = createHash("sha256");
   const handle = await open(file.path, "w");
   const block = Buffer.alloc(4 * MIB);
@@ -62,7 +82,7 @@ export async function assertDownloads(url, file) {
 /**
  * Uploads a small file as a script would, and tells its id.
  *
- * @param {import("./service.js").Service} service
+ * @param {{ url: string }} service
  * @param {{ filename: string, contentType: string, body: string | Buffer }} file
  * @returns {Promise<string>}
  */
@@ -90,9 +110,7 @@ export async function uploaded(service, { filename, contentType, body }) {
  * @returns {Promise<TestFile>}
  */
 export async function hollowFile(t, size, name = "hollow.bin") {
-  const directory = await mkdtemp(path.join(tmpdir(), "partita-browser-"));
-  t.after(() => rm(directory, { recursive: true, force: true }));
-  const file = { path: path.join(directory, name), name, size, sha256: "" };
+  const file = { path: path.join(await temporaryFolder(t), name), name, size, sha256: "" };
   const handle = await open(file.path, "w");
   await handle.truncate(size);
   await handle.close();

@@ -2,8 +2,6 @@
 import { Demo, freshProfile } from "./browser.js";
 import { load } from "./load.js";
 
-/** @typedef {import("../../../web-demo/client/index.js")} Client */
-
 /**
  * A page of the service's origin in a profile, with an input for files and the client's module as `client`.
  *

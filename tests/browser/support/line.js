@@ -1,6 +1,6 @@
 import http from "node:http";
 import { Transform } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
+import { Pace } from "./pace.js";
 import { listen, passOn } from "./sites.js";
 import { Traffic } from "./traffic.js";
 
@@ -20,9 +20,7 @@ export async function startLine(t, service) {
 }
 
 export class Line extends Traffic {
-  #bytesPerSecond = Infinity;
-  /** When what was let through so far has gone. */
-  #freeAt = 0;
+  #pace = new Pace(Infinity);
   /** @type {Map<number, Answer>} */
   #failures = new Map();
 
@@ -32,7 +30,7 @@ export class Line extends Traffic {
    * @param {number} bytesPerSecond
    */
   limitUpload(bytesPerSecond) {
-    this.#bytesPerSecond = bytesPerSecond;
+    this.#pace = new Pace(bytesPerSecond);
   }
 
   /**
@@ -72,9 +70,7 @@ export class Line extends Traffic {
   #brake() {
     return new Transform({
       transform: async (chunk, _, done) => {
-        const now = performance.now();
-        this.#freeAt = Math.max(this.#freeAt, now) + (chunk.length * 1000) / this.#bytesPerSecond;
-        if (this.#freeAt > now) await sleep(this.#freeAt - now);
+        await this.#pace.pass(chunk.length);
         done(null, chunk);
       },
     });

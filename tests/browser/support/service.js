@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
 import { required } from "./environment.js";
+import { freePort } from "./ports.js";
 import { createBucket } from "./s3.js";
 
 /** @typedef {import("node:test").TestContext} TestContext */
@@ -188,12 +188,4 @@ export class Service {
     assert.equal(response.status, 200, path);
     return response.json();
   }
-}
-
-async function freePort() {
-  const server = net.createServer();
-  await /** @type {Promise<void>} */ (new Promise((resolve) => server.listen(0, "127.0.0.1", resolve)));
-  const { port } = /** @type {net.AddressInfo} */ (server.address());
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

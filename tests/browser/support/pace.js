@@ -1,4 +1,3 @@
-// @ts-check
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** What was not used lately may be used at once; otherwise the timers' coarseness would cost rate. */
