@@ -3,6 +3,7 @@
 mod examples;
 mod files;
 mod guard;
+mod idle;
 mod origin;
 mod payload;
 mod problem;

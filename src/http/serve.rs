@@ -9,6 +9,7 @@ use poem::listener::{Acceptor, TcpAcceptor};
 use poem::web::{LocalAddr, RemoteAddr};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::idle::Idle;
 use super::{Site, metrics_route, routes};
 use crate::coordinator::Coordinator;
 use crate::telemetry::Metrics;
@@ -27,24 +28,24 @@ pub fn serve(
     site: Site,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<impl Future<Output = io::Result<()>>> {
-    let server = Server::new_with_acceptor(NoDelay(TcpAcceptor::from_tokio(listener)?)).idle_timeout(IDLE);
+    let server = Server::new_with_acceptor(Connections(TcpAcceptor::from_tokio(listener)?));
     Ok(server.run_with_graceful_shutdown(routes(site), shutdown, Some(DRAIN)))
 }
 
-/// Sends small answers at once; the framework leaves that to the acceptor.
-struct NoDelay(TcpAcceptor);
+/// Connections that send small answers at once, and do not stay when nothing moves.
+struct Connections(TcpAcceptor);
 
-impl Acceptor for NoDelay {
-    type Io = TcpStream;
+impl Acceptor for Connections {
+    type Io = Idle<TcpStream>;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
         self.0.local_addr()
     }
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, LocalAddr, RemoteAddr, Scheme)> {
-        let accepted = self.0.accept().await?;
-        accepted.0.set_nodelay(true)?;
-        Ok(accepted)
+    async fn accept(&mut self) -> io::Result<(Idle<TcpStream>, LocalAddr, RemoteAddr, Scheme)> {
+        let (connection, local, remote, scheme) = self.0.accept().await?;
+        connection.set_nodelay(true)?;
+        Ok((Idle::new(connection, IDLE), local, remote, scheme))
     }
 }
 
@@ -58,6 +59,6 @@ pub fn serve_metrics(
     metrics: Metrics,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<impl Future<Output = io::Result<()>>> {
-    let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?).idle_timeout(IDLE);
+    let server = Server::new_with_acceptor(Connections(TcpAcceptor::from_tokio(listener)?));
     Ok(server.run_with_graceful_shutdown(metrics_route(coordinator, metrics), shutdown, Some(DRAIN)))
 }
