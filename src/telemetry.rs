@@ -6,6 +6,7 @@
 //! has more values than this source code names.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -18,7 +19,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// Starts logging. A second call changes nothing.
 pub fn start() {
     let filter = EnvFilter::try_from_env("PARTITA_LOG").unwrap_or_else(|_| EnvFilter::new("warn,partita=info"));
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for terminals; in a file they are noise.
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let layer = if std::env::var("PARTITA_LOG_FORMAT").is_ok_and(|format| format == "json") {
         layer.json().boxed()
     } else {
