@@ -99,6 +99,7 @@ struct Loop {
 }
 
 const AT_RANDOM: &str = "at random";
+const RIPENINGS: u32 = 3;
 
 impl Loop {
     async fn start(postgres: bool, seed: u64) -> Loop {
@@ -110,10 +111,19 @@ impl Loop {
     /// Runs the binary until it has killed itself at the boundary, the `nth` time it comes there. Whether it did.
     async fn kill_at(&mut self, aim: &Aim, nth: u64, patience: Duration) -> bool {
         self.clients.want(aim.plots);
-        if let Some((row, time)) = aim.ripe {
+        let Some((row, time)) = aim.ripe else { return self.try_to_kill_at(aim, nth, patience).await };
+        // The process that made the row may have been killed before it came to what the boundary needs.
+        for _ in 0..RIPENINGS {
             self.ripen(row, patience).await;
             self.world.pass(time).await;
+            if self.try_to_kill_at(aim, nth, patience / RIPENINGS).await {
+                return true;
+            }
         }
+        false
+    }
+
+    async fn try_to_kill_at(&mut self, aim: &Aim, nth: u64, patience: Duration) -> bool {
         let skipped = if nth > 1 { format!("{}*off->", nth - 1) } else { String::new() };
         let started =
             self.world.launch(0, &format!("{}={skipped}return", aim.boundary), &self.world.database_url).await;
