@@ -494,7 +494,8 @@ impl Store {
             Err(error) => Err(error),
         };
         let rows = select.select_only().expr_as(Seen::rows(self.backend(), &self.now_sql()), "rows");
-        let rows = rows.into_tuple::<Option<String>>().one(db).await?.flatten();
+        // There is one row; to say so by a limit costs more than it saves.
+        let rows = rows.into_tuple::<Option<String>>().all(db).await?.pop().flatten();
         Seen::read_all(rows.as_deref())?.into_iter().map(Upload::try_from).map(with_id).collect()
     }
 
