@@ -34,6 +34,7 @@ pub struct PartRequest {
 pub struct PartUrls {
     plan: Plan,
     parts: Box<dyn Iterator<Item = PartRequest> + Send>,
+    /// How many of them are to come: a list of ranges does not tell.
     left: usize,
     signer: PartSigner,
     expires_at: DateTime<Utc>,
@@ -99,7 +100,6 @@ impl fmt::Debug for PartUrls {
 }
 
 impl PartsRequest {
-    /// The parts, one by one.
     fn len(&self) -> usize {
         match self {
             PartsRequest::Numbers(numbers) => usize::try_from(numbers.len()).unwrap_or(usize::MAX),
@@ -107,6 +107,7 @@ impl PartsRequest {
         }
     }
 
+    /// The parts, one by one.
     fn into_parts(self) -> Box<dyn Iterator<Item = PartRequest> + Send> {
         let planned = |number| PartRequest { number, size: None, checksum: None };
         match self {
