@@ -102,32 +102,17 @@ struct Running {
 
 impl Running {
     /// Runs what `serve` makes of a future that resolves when it is to stop.
-    fn start<E>(serve: impl FnOnce(Stopped) -> Result<BoxFuture<'static, ()>, E>) -> Result<Running, E> {
+    fn start<F>(serve: impl FnOnce(Stopped) -> F) -> Running
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move {
             // An error means that the sender is gone, which is as good as told.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
-        let task = tokio::spawn(serve(Box::pin(stopped))?);
-        Ok(Running { stop, task })
-    }
-
-    /// The same for a server that may fail; `failed` is what that is called.
-    fn serve<E: std::fmt::Display, F>(
-        failed: &'static str,
-        begin: impl FnOnce(Stopped) -> Result<F, StartError>,
-    ) -> Result<Running, StartError>
-    where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-    {
-        Running::start(|stopped| {
-            let serving = begin(stopped)?;
-            Ok(Box::pin(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "{failed}");
-                }
-            }))
-        })
+        let task = tokio::spawn(serve(Box::pin(stopped)));
+        Running { stop, task }
     }
 
     async fn stop(self) {
@@ -206,18 +191,13 @@ impl App {
             metrics: metrics.clone(),
             draining: draining.clone(),
         };
-        let service = Running::serve("the service stopped listening", |stopped| {
-            let unheard = |reason| StartError::Listen { address, setting: "listen", reason };
-            http::serve(listener, site, stopped).map_err(unheard)
-        })?;
+        let service = Running::start(|stopped| http::serve(listener, site, stopped));
         let apart = match settings.metrics_listen.filter(|_| !settings.is_without_auth()) {
             Some(address) => Some(start_metrics(address, coordinator.clone(), metrics).await?),
             None => None,
         };
         let (swept, interval) = (coordinator.clone(), settings.sweep_interval);
-        let sweeper = Running::start(|stopped| -> Result<_, StartError> {
-            Ok(Box::pin(sweeper::run(swept, interval, stopped)))
-        })?;
+        let sweeper = Running::start(|stopped| sweeper::run(swept, interval, stopped));
         let embedded_s3 = embedded.as_ref().map(|embedded| embedded.address);
         Ok(App {
             address,
@@ -336,10 +316,7 @@ pub fn lock(settings: &Settings) -> Result<Option<File>, StartError> {
 
 async fn start_metrics(address: SocketAddr, coordinator: Coordinator, metrics: Metrics) -> Result<Running, StartError> {
     let listener = listen(address, "metrics_listen").await?;
-    Running::serve("the metrics are not served any more", |stopped| {
-        let unheard = |reason| StartError::Listen { address, setting: "metrics_listen", reason };
-        http::serve_metrics(listener, coordinator, metrics, stopped).map_err(unheard)
-    })
+    Ok(Running::start(|stopped| http::serve_metrics(listener, coordinator, metrics, stopped)))
 }
 
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
@@ -381,9 +358,11 @@ async fn start_embedded_s3(
     })?;
     let credentials =
         Credentials { access_key: keys.access_key.clone(), secret_key: keys.secret_key.expose_secret().to_owned() };
-    let running = Running::serve("the embedded S3 stopped", |stopped| {
-        Ok(embedded_s3::serve(listener, s3, credentials, stopped))
-    })?;
+    let running = Running::start(|stopped| async {
+        if let Err(error) = embedded_s3::serve(listener, s3, credentials, stopped).await {
+            tracing::error!(%error, "the embedded S3 stopped");
+        }
+    });
     if service.is_some() {
         tracing::warn!(%address, "using the embedded S3: one folder on this machine, for trying and for tests");
     }
