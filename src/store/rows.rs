@@ -79,19 +79,22 @@ fn arrays(reports: &[&Report]) -> Vec<Value> {
 }
 
 /// See [`records`]. What is the same for all parts of a report is looked at once for it, and a checksum only where there are some:
-/// each look costs as much as a tenth of the row.
+/// each look costs as much as a tenth of the row. So does each step of a recursion twice over, which is why it goes by blocks.
 fn on_sqlite(is_alive: &str) -> (String, &'static str) {
     let before = format!(
         "WITH RECURSIVE report(at) AS
                 (SELECT 1 WHERE length(?1) > 0 UNION ALL SELECT at + 76 FROM report WHERE at + 76 < length(?1)),
-            record(upload_id, recorded_at, at, stop) AS (SELECT
+            block(upload_id, recorded_at, at, stop) AS (SELECT
                     substr(?1, at, 16),
                     CAST(substr(?1, at + 16, 20) AS INTEGER),
                     CAST(substr(?1, at + 36, 20) AS INTEGER),
                     CAST(substr(?1, at + 56, 20) AS INTEGER)
                 FROM report
                 WHERE EXISTS (SELECT 1 FROM uploads WHERE id = substr(?1, at, 16) AND {is_alive})
-                UNION ALL SELECT upload_id, recorded_at, at + ?3, stop FROM record WHERE at + ?3 < stop),
+                UNION ALL SELECT upload_id, recorded_at, at + ?5, stop FROM block WHERE at + ?5 < stop),
+            place(within) AS (SELECT 0 UNION ALL SELECT within + ?3 FROM place WHERE within + ?3 < ?5),
+            record AS (SELECT upload_id, recorded_at, block.at + within AS at
+                FROM block CROSS JOIN place WHERE block.at + within < stop),
             new AS (SELECT
                 upload_id,
                 CAST(substr(?2, at, 20) AS INTEGER) AS part_number,
@@ -108,7 +111,8 @@ fn on_sqlite(is_alive: &str) -> (String, &'static str) {
 
 /// `?1`: a record for each report: its upload's id in 16 bytes; in 20 digits each the moment, and where in `?2` its parts begin and
 /// end. `?2`: one for each part: number and size in 20 digits each; checksum and ETag, as long as the longest. All are filled up
-/// with spaces, which none has. What is not known is 0 or empty. `?3`: the length of a part's record; `?4`: that of a checksum.
+/// with spaces, which none has. What is not known is 0 or empty. `?3`: the length of a part's record; `?4`: that of a checksum; `?5`:
+/// that of a block of records, no more of them than the longest report has.
 fn records(reports: &[&Report]) -> Vec<Value> {
     let all = || reports.iter().flat_map(|report| report.parts.iter());
     let checksum_length = all().map(|part| part.checksum.as_ref().map_or(0, String::len)).max().unwrap_or(0);
@@ -130,7 +134,8 @@ fn records(reports: &[&Report]) -> Vec<Value> {
             fill(&mut records, part.etag.as_str(), etag_length);
         }
     }
-    vec![heads.into(), records.into(), (length as i64).into(), (checksum_length as i64).into()]
+    let block = length * reports.iter().map(|report| report.parts.len()).max().unwrap_or(0).clamp(1, 32);
+    vec![heads.into(), records.into(), (length as i64).into(), (checksum_length as i64).into(), (block as i64).into()]
 }
 
 fn fill(record: &mut Vec<u8>, text: &str, length: usize) {
