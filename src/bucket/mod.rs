@@ -45,7 +45,7 @@ pub use probe::{FoundCredentials, Guards, Opened, Probe, ProbedObject};
 pub use read::Body;
 pub use rules::{AbortRule, Cors, RULE_ID};
 pub use urls::{Download, PartSigner, PresignedUrl, UrlSigner};
-use urls::{NoCredentials, SigningCredentials};
+use urls::{LastSigner, NoCredentials, SigningCredentials};
 use whole::WholeAnswers;
 
 use crate::config::{Capabilities, FullObjectChecksum, S3};
@@ -68,6 +68,7 @@ pub struct Bucket {
     /// Where clients find the bucket; not always where the service does.
     address: Arc<Address>,
     credentials: Arc<SigningCredentials>,
+    last_signer: Arc<LastSigner>,
 }
 
 /// A part as S3 lists it.
@@ -155,12 +156,14 @@ impl Bucket {
             expected_owner: settings.expected_bucket_owner.clone(),
             address: Arc::new(Address::new(public, region, name, settings.path_style)),
             credentials: Arc::new(SigningCredentials::new(provider)),
+            last_signer: Arc::default(),
         }
     }
 
     /// Another bucket of the same store, reached in the same way with the same credentials.
     pub fn named(&self, name: &str) -> Bucket {
-        Bucket { name: name.to_owned(), address: Arc::new(self.address.of(name)), ..self.clone() }
+        let (address, last_signer) = (Arc::new(self.address.of(name)), Arc::default());
+        Bucket { name: name.to_owned(), address, last_signer, ..self.clone() }
     }
 
     /// The URL of an object that everybody may have.

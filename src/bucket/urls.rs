@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::{Arc, PoisonError};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -9,7 +10,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex;
 
-use super::presign::{Series, Signer, encoded};
+use super::presign::{Address, Series, Signer, encoded};
 use super::{Bucket, Error};
 use crate::upload::Algorithm;
 
@@ -32,8 +33,37 @@ pub struct PresignedUrl {
 /// Signs any number of URLs with one set of credentials and one clock reading.
 #[derive(Debug, Clone)]
 pub struct UrlSigner {
-    signer: Signer,
+    signer: Arc<Signer>,
     expires_at: DateTime<Utc>,
+}
+
+/// The signer that was made last. Whoever signs in the same second, for as long a life, needs the same; to make one takes as long
+/// as to sign three URLs.
+#[derive(Debug, Default)]
+pub(super) struct LastSigner(std::sync::Mutex<Option<Made>>);
+
+#[derive(Debug)]
+struct Made {
+    by: Credentials,
+    at: DateTime<Utc>,
+    life: TimeDelta,
+    signer: Arc<Signer>,
+}
+
+impl LastSigner {
+    fn get(&self, address: &Arc<Address>, by: Credentials, at: DateTime<Utc>, life: TimeDelta) -> Arc<Signer> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*last
+            && made.at == at
+            && made.life == life
+            && made.by == by
+        {
+            return made.signer.clone();
+        }
+        let signer = Arc::new(Signer::new(address.clone(), &by, at, life));
+        *last = Some(Made { by, at, life, signer: signer.clone() });
+        signer
+    }
 }
 
 /// Signs UploadPart URLs of one upload. S3 refuses any other length than the signed one, and where a checksum is signed any
@@ -86,7 +116,7 @@ impl Bucket {
         if expires_at <= now {
             return Err(Error::Unavailable("the signing credentials are about to expire".into()));
         }
-        Ok(UrlSigner { signer: Signer::new(self.address.clone(), &credentials, signed_at, life), expires_at })
+        Ok(UrlSigner { signer: self.last_signer.get(&self.address, credentials, signed_at, life), expires_at })
     }
 }
 
@@ -269,6 +299,33 @@ mod tests {
             signer.signer(now, now + TimeDelta::seconds(900), now).await.expect("a signer").expires_at().timestamp(),
             now.timestamp() + 900
         );
+    }
+
+    #[test]
+    fn a_signer_is_used_again_only_for_the_same_credentials_moment_and_life() {
+        let (address, last) = (Arc::new(Address::new(None, "eu-central-1", "media", false)), LastSigner::default());
+        let url = |signer: &Signer| {
+            let mut url = String::new();
+            signer.series("GET", "k", "host").sign_into(&mut url, &[], &["\nhost:h"]);
+            url
+        };
+        let credentials =
+            |secret: &str, token: Option<&str>| Credentials::new("id", secret, token.map(str::to_owned), None, "test");
+        let now = DateTime::from_timestamp(1_795_313_820, 0).expect("a moment");
+        let (second, life) = (TimeDelta::seconds(1), TimeDelta::seconds(900));
+        #[rustfmt::skip]
+        let changes = [
+            (credentials("a", None), now, life), (credentials("b", None), now, life), (credentials("b", Some("t")), now, life),
+            (credentials("b", Some("t")), now + second, life), (credentials("b", Some("t")), now + second, life + second),
+        ];
+        let mut seen = std::collections::HashSet::new();
+        for (by, at, life) in changes {
+            let first = last.get(&address, by.clone(), at, life);
+            let again = last.get(&address, by.clone(), at, life);
+            assert!(Arc::ptr_eq(&first, &again));
+            assert_eq!(url(&first), url(&Signer::new(address.clone(), &by, at, life)));
+            assert!(seen.insert(url(&first)), "another URL than before");
+        }
     }
 
     #[tokio::test]
