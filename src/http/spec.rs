@@ -382,11 +382,11 @@ impl Methods {
     }
 
     fn entry(self, path: &str) -> Option<&'static Entry> {
+        let segments: Vec<&str> = path.split('/').collect();
         let matches = |entry: &&Entry| {
-            let mut segments = path.split('/');
-            let mut known = entry.segments.iter();
-            known.all(|known| segments.next().is_some_and(|segment| known.starts_with('{') || known == segment))
-                && segments.next().is_none()
+            let mut pairs = entry.segments.iter().zip(&segments);
+            entry.segments.len() == segments.len()
+                && pairs.all(|(known, segment)| known.starts_with('{') || known == segment)
         };
         self.0.iter().find(matches)
     }
