@@ -139,10 +139,10 @@ impl Gate {
     pub async fn admit(&self, credential: &str) -> Result<Caller, Refusal> {
         if key::is_key(credential) {
             let hash = key::hash_of(credential).ok_or(Refusal::Invalid("not an API key of this service"))?;
-            let known = self.store.good_key(hash).await.map_err(Refusal::Store)?;
-            let holder = known.ok_or(Refusal::Invalid("an unknown, ended or revoked API key"))?.holder;
+            let known = self.store.holder(hash).await.map_err(Refusal::Store)?;
+            let holder = known.ok_or(Refusal::Invalid("an unknown, ended or revoked API key"))?;
             let scopes = holder.scopes.iter().filter_map(|name| Scope::from_name(name)).collect();
-            return Ok(Caller { owner: holder.owner, scopes, presets: holder.presets });
+            return Ok(Caller { owner: holder.owner.clone(), scopes, presets: holder.presets.clone() });
         }
         match &self.tokens {
             Some(tokens) => tokens.check(credential).await,

@@ -20,6 +20,9 @@ const HEAVIEST: usize = 1_000;
 const LATE: Duration = Duration::from_millis(100);
 const MOST_AT_WORK: usize = 4;
 
+/// How many turns of all tasks a group is held open for, as long as each brings more questions.
+const MOST_TURNS: usize = 8;
+
 type Outcome<A> = Result<A, Error>;
 /// Where the answers of a group go.
 type Answers<A> = Vec<oneshot::Sender<Outcome<A>>>;
@@ -68,8 +71,7 @@ impl<Q: Send + 'static, A: Send + 'static> Groups<Q, A> {
             let worker = Worker(self.clone());
             tokio::spawn(async move {
                 loop {
-                    // Whoever is about to ask, now that it was answered, is let ask before the next group is closed.
-                    tokio::task::yield_now().await;
+                    worker.0.gather().await;
                     let Some((questions, answers)) = worker.0.next() else { break };
                     for (answer, outcome) in answers.into_iter().zip(work(means.clone(), questions).await) {
                         // Nobody may want it any more.
@@ -89,6 +91,19 @@ impl<Q: Send + 'static, A: Send + 'static> Groups<Q, A> {
         let is_wanted = waiting.at_work == 0 || (is_late && waiting.at_work < MOST_AT_WORK);
         waiting.at_work += usize::from(is_wanted);
         is_wanted
+    }
+
+    /// Lets whoever is about to ask, now that it was answered, ask before the next group is closed: until a turn of all tasks
+    /// brings no question more.
+    async fn gather(&self) {
+        let mut known = None;
+        for _ in 0..MOST_TURNS {
+            tokio::task::yield_now().await;
+            let count = self.lock().questions.len();
+            if known.replace(count) == Some(count) {
+                break;
+            }
+        }
     }
 
     /// The next group; `None` when nothing waits, and one fewer is at work.

@@ -1,6 +1,5 @@
 //! API keys in the ledger: by their hash alone.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -66,29 +65,6 @@ impl Store {
         Ok(id)
     }
 
-    /// The key of this hash, if it is good now, by the database's clock: neither ended nor revoked.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn good_key(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, Error> {
-        self.groups.keys.ask(hash, 1, self.clone(), Store::good_keys).await
-    }
-
-    async fn good_keys(self, wanted: Vec<[u8; 32]>) -> Vec<Result<Option<ApiKey>, Error>> {
-        let select = Entity::find()
-            .filter(self.is_a_hash_among(Column::KeyHash, &wanted))
-            .filter(Column::RevokedAt.is_null())
-            .filter(Column::ExpiresAt.is_null().or(Expr::col(Column::ExpiresAt).gt(self.now_expr())));
-        let good = select.all(&self.read).await.map_err(Error::from);
-        let good: Result<HashMap<Vec<u8>, ApiKey>, Error> =
-            good.map(|rows| rows.into_iter().map(|row| (row.key_hash.clone(), row.into())).collect());
-        let answer = |hash: [u8; 32]| match &good {
-            Ok(good) => Ok(good.get(hash.as_slice()).cloned()),
-            Err(error) => Err(error.clone()),
-        };
-        wanted.into_iter().map(answer).collect()
-    }
-
     /// Every key there is or was, newest first.
     ///
     /// # Errors
@@ -112,17 +88,18 @@ impl Store {
     }
 }
 
+impl Holder {
+    pub(super) fn stored(owner: String, name: String, scopes: &str, presets: Option<&str>) -> Holder {
+        let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        Holder { owner: Owner(owner), name, scopes: words(scopes), presets: presets.map(words) }
+    }
+}
+
 impl From<Model> for ApiKey {
     fn from(row: Model) -> Self {
-        let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
         ApiKey {
             id: row.id,
-            holder: Holder {
-                owner: Owner(row.owner),
-                name: row.name,
-                scopes: words(&row.scopes),
-                presets: row.presets.as_deref().map(words),
-            },
+            holder: Holder::stored(row.owner, row.name, &row.scopes, row.presets.as_deref()),
             created_at: moment(row.created_at),
             expires_at: row.expires_at.map(moment),
             revoked_at: row.revoked_at.map(moment),

@@ -12,6 +12,7 @@ mod files;
 mod group;
 mod keys;
 mod list;
+mod lookup;
 mod packed;
 mod parts;
 mod record;
@@ -39,10 +40,11 @@ pub use uploads::{Filter, Lease, MAX_TRANSFER};
 
 use bounded::Bounded;
 use group::Groups;
+use lookup::{Found, Lookup};
 use rows::Report;
 
 use crate::clock::Clock;
-use crate::upload::{Upload, Whose};
+use crate::upload::Upload;
 
 /// How long a statement may wait for a connection, or for SQLite's one writer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,8 +66,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Kinds {
     reports: Arc<Groups<Report, bool>>,
-    uploads: Arc<Groups<(Whose, Uuid), Upload>>,
-    keys: Arc<Groups<[u8; 32], Option<ApiKey>>>,
+    lookups: Arc<Groups<Lookup, Found>>,
 }
 
 /// What the ledger may answer besides what was asked for.
@@ -158,8 +159,7 @@ impl Store {
                 .sqlx_logging(false);
             options
         };
-        let groups = Kinds { reports: Groups::new(), uploads: Groups::new(), keys: Groups::new() };
-        let groups = Arc::new(groups);
+        let groups = Arc::new(Kinds { reports: Groups::new(), lookups: Groups::new() });
         if !url.starts_with("sqlite:") {
             let pool = Bounded(Database::connect(options(connections)).await?);
             return Ok(Store { write: pool.clone(), read: pool, clock, groups });

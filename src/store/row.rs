@@ -74,41 +74,28 @@ row! {
     completed_at: Option<i64> = CompletedAt,
 }
 
-impl Seen {
-    /// The row as one value, a JSON array: what has to be selected, or returned, for it to be read. Each value by itself takes
-    /// longer on its way from the database, through the driver and the ORM, than to be written and read as JSON.
-    pub(super) fn row(backend: DbBackend, seen_at: &str) -> SimpleExpr {
-        Expr::cust(as_text(backend, &array(backend, seen_at)))
-    }
-
-    /// All rows as one value: each by itself would wake up whoever waits for them.
-    pub(super) fn rows(backend: DbBackend, seen_at: &str) -> SimpleExpr {
-        let all = if backend == DbBackend::Sqlite { "json_group_array" } else { "json_agg" };
-        Expr::cust(as_text(backend, &format!("{all}({})", array(backend, seen_at))))
-    }
-
-    /// Reads the value of [`Seen::rows`]; where there are none it may be none.
-    pub(super) fn read_all(rows: Option<&str>) -> Result<Vec<Seen>, Error> {
-        let rows = rows.map(serde_json::from_str).transpose();
-        Ok(rows.map_err(unreadable)?.unwrap_or_default())
-    }
+/// A row as one value, a JSON array of these values (SQL): each value by itself takes longer on its way from the database, through
+/// the driver and the ORM, than to be written and read as JSON.
+pub(super) fn row_as_json(backend: DbBackend, values: &str) -> SimpleExpr {
+    Expr::cust(as_text(backend, &array(backend, values)))
 }
 
-impl FromQueryResult for Seen {
-    fn from_query_result(result: &QueryResult, _: &str) -> Result<Seen, DbErr> {
-        serde_json::from_str(&result.try_get_by_index::<String>(0)?).map_err(unreadable)
-    }
+/// All rows as one value, an array of such arrays: each by itself would wake up whoever waits for them. Where there are none it may
+/// be none.
+pub(super) fn rows_as_json(backend: DbBackend, values: &str) -> SimpleExpr {
+    let all = if backend == DbBackend::Sqlite { "json_group_array" } else { "json_agg" };
+    Expr::cust(as_text(backend, &format!("{all}({})", array(backend, values))))
 }
 
-fn array(backend: DbBackend, seen_at: &str) -> String {
+/// Reads the value of [`rows_as_json`].
+pub(super) fn read_rows<T: for<'a> Deserialize<'a>>(rows: Option<&str>) -> Result<Vec<T>, Error> {
+    let rows = rows.map(serde_json::from_str).transpose();
+    Ok(rows.map_err(unreadable)?.unwrap_or_default())
+}
+
+fn array(backend: DbBackend, values: &str) -> String {
     let array = if backend == DbBackend::Sqlite { "json_array" } else { "json_build_array" };
-    let value = |column: &Column| match column {
-        // JSON has no bytes, and SQLite has no booleans.
-        Column::Id if backend == DbBackend::Sqlite => "hex(uploads.id), ".to_owned(),
-        Column::AutoComplete | Column::ObjectVerified => format!("CAST(uploads.{} AS integer), ", column.as_str()),
-        column => format!("uploads.{}, ", column.as_str()),
-    };
-    format!("{array}({}{seen_at})", COLUMNS.iter().map(value).collect::<String>())
+    format!("{array}({values})")
 }
 
 fn as_text(backend: DbBackend, json: &str) -> String {
@@ -117,7 +104,26 @@ fn as_text(backend: DbBackend, json: &str) -> String {
 }
 
 fn unreadable(error: serde_json::Error) -> DbErr {
-    DbErr::Type(format!("a row of uploads: {error}"))
+    DbErr::Type(format!("a row as JSON: {error}"))
+}
+
+impl Seen {
+    /// What has to be selected, or returned, as JSON for a row of uploads to be read.
+    pub(super) fn values(backend: DbBackend, seen_at: &str) -> String {
+        let value = |column: &Column| match column {
+            // JSON has no bytes, and SQLite has no booleans.
+            Column::Id if backend == DbBackend::Sqlite => "hex(uploads.id), ".to_owned(),
+            Column::AutoComplete | Column::ObjectVerified => format!("CAST(uploads.{} AS integer), ", column.as_str()),
+            column => format!("uploads.{}, ", column.as_str()),
+        };
+        COLUMNS.iter().map(value).chain([seen_at.to_owned()]).collect()
+    }
+}
+
+impl FromQueryResult for Seen {
+    fn from_query_result(result: &QueryResult, _: &str) -> Result<Seen, DbErr> {
+        serde_json::from_str(&result.try_get_by_index::<String>(0)?).map_err(unreadable)
+    }
 }
 
 impl TryFrom<Seen> for Upload {

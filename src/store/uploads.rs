@@ -1,6 +1,5 @@
 //! Uploads in the ledger: made once, found by their owner, moved by guarded statements.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -15,9 +14,9 @@ use super::bounded::Bounded;
 use super::entity::part;
 use super::entity::upload::{Column, Entity};
 use super::parts::FINISHED_PARTS;
-use super::row::Seen;
+use super::row::{Seen, row_as_json};
 use super::{Error, Quota, Store, later, null, packed, sooner};
-use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload, Whose};
+use crate::upload::{AbortReason, Ending, Failure, LastProblem, Object, Owner, State, Status, Target, Upload};
 
 /// S3 judges a URL when a request begins: a transfer begun in time may land this long after its URL ended, and a creation
 /// that got no answer this long after it was sent.
@@ -66,25 +65,6 @@ impl Lease {
 }
 
 impl Store {
-    /// The upload of this id, if it is one of theirs.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], the same for another's as for none.
-    pub async fn find(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
-        self.groups.uploads.ask((whose.clone(), id), 1, self.clone(), Store::find_each).await
-    }
-
-    async fn find_each(self, wanted: Vec<(Whose, Uuid)>) -> Vec<Result<Upload, Error>> {
-        let ids: Vec<Uuid> = wanted.iter().map(|(_, id)| *id).collect();
-        let found = self.all_by_id(&self.read, Entity::find().filter(self.is_among(Column::Id, &ids))).await;
-        let found_for = |(whose, id): (Whose, Uuid)| match found.as_ref().map(|found| found.get(&id)) {
-            Ok(Some(Ok(upload))) if whose.includes(&upload.owner) => Ok(upload.clone()),
-            Ok(Some(Err(error))) | Err(error) => Err(error.clone()),
-            Ok(_) => Err(Error::NotFound),
-        };
-        wanted.into_iter().map(found_for).collect()
-    }
-
     /// The owner's uploads, newest first: at most `limit`, those before `before`.
     ///
     /// # Errors
@@ -456,7 +436,9 @@ impl Store {
     /// The upload as the statement left it, if there is one that it changed.
     async fn changed(&self, db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<Option<Upload>, Error> {
         let mut update = update.into_query();
-        update.returning(Query::returning().expr(Seen::row(self.backend(), "uploads.updated_at")));
+        update.returning(
+            Query::returning().expr(row_as_json(self.backend(), &Seen::values(self.backend(), "uploads.updated_at"))),
+        );
         let changed = Seen::find_by_statement(self.backend().build(&update)).all(db).await?;
         changed.into_iter().next().map(Upload::try_from).transpose()
     }
@@ -482,23 +464,6 @@ impl Store {
         found.ok_or(Error::NotFound)?.try_into()
     }
 
-    /// The same by id.
-    pub(super) async fn all_by_id(
-        &self,
-        db: &impl ConnectionTrait,
-        select: sea_orm::Select<Entity>,
-    ) -> Result<HashMap<Uuid, Result<Upload, Error>>, Error> {
-        let with_id = |upload: Result<Upload, Error>| match upload {
-            Ok(upload) => Ok((upload.id, Ok(upload))),
-            Err(Error::Inconsistent { id, what }) => Ok((id, Err(Error::Inconsistent { id, what }))),
-            Err(error) => Err(error),
-        };
-        let rows = select.select_only().expr_as(Seen::rows(self.backend(), &self.now_sql()), "rows");
-        // There is one row; to say so by a limit costs more than it saves.
-        let rows = rows.into_tuple::<Option<String>>().all(db).await?.pop().flatten();
-        Seen::read_all(rows.as_deref())?.into_iter().map(Upload::try_from).map(with_id).collect()
-    }
-
     /// Each row by itself: one that contradicts itself is an error, and spoils no other.
     pub(super) async fn all_seen(
         &self,
@@ -511,7 +476,8 @@ impl Store {
 
     /// The rows of a query, as of now.
     pub(super) fn looked_at(&self, select: sea_orm::Select<Entity>) -> Selector<SelectModel<Seen>> {
-        select.select_only().expr_as(Seen::row(self.backend(), &self.now_sql()), "row").into_model::<Seen>()
+        let row = row_as_json(self.backend(), &Seen::values(self.backend(), &self.now_sql()));
+        select.select_only().expr_as(row, "row").into_model::<Seen>()
     }
 }
 
