@@ -2,7 +2,7 @@
 
 use partita::clock::Clock;
 use partita::store::Store;
-use partita::upload::{ETag, Owner, Part, Whose};
+use partita::upload::{ETag, Owner, Part, Upload, Whose};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, FromQueryResult, Statement};
 use uuid::Uuid;
 
@@ -25,12 +25,20 @@ pub async fn open(url: &str) -> Result<Store> {
     Ok(store)
 }
 
-/// Records parts as the service does.
+/// Finds an upload as the service does, which checks whose it is.
+///
+/// # Errors
+/// When the ledger refuses.
+pub async fn find(store: &Store, owner: &Owner, id: Uuid) -> Result<Upload> {
+    Ok(store.find(&Whose::Of(owner.clone()), id).await?)
+}
+
+/// Records parts as the service does: finds their upload first.
 ///
 /// # Errors
 /// When the ledger refuses.
 pub async fn record(store: &Store, owner: &Owner, id: Uuid, parts: &[Part]) -> Result<()> {
-    let upload = store.find(&Whose::Of(owner.clone()), id).await?;
+    let upload = find(store, owner, id).await?;
     store.record(&upload, parts.into()).await?;
     Ok(())
 }
