@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use partita::clock::Clock;
-use partita::store::{Created, Error, Filter, Lease, NewUpload, Quota, Store};
+use partita::store::{Created, Error, Filter, Holder, Lease, NewUpload, Quota, Store};
 use partita::upload::{
     AbortReason, ETag, Ending, Failure, LastProblem, MIB, Object, Owner, Part, Plan, State, Target, Upload, Visibility,
     Whose,
@@ -20,6 +21,7 @@ on_both_databases! {
     only_an_open_upload_takes_parts
     no_state_is_entered_from_where_the_table_forbids_it
     another_owner_finds_nothing
+    lookups_that_come_together_are_each_answered_for_themselves
     reports_that_come_together_are_each_answered_for_themselves
     of_reports_of_one_part_that_come_together_the_last_stays
     who_reports_and_goes_away_takes_nothing_from_others
@@ -146,6 +148,48 @@ async fn only_an_open_upload_takes_parts(service: Service) {
     assert!(matches!(claim(&store, upload.id, Duration::ZERO).await, Err(Error::Moved(_))), "past its time");
 }
 
+async fn lookups_that_come_together_are_each_answered_for_themselves(service: Service) {
+    let store = store(&service).await;
+    let (first, second) = (begin(&store).await, begin(&store).await);
+    let holder = |name: &str, presets: Option<&[&str]>| Holder {
+        owner: Owner(format!("owner of {name}")),
+        name: name.to_owned(),
+        scopes: vec!["uploads:write".into(), "files:read".into()],
+        presets: presets.map(|presets| presets.iter().map(|preset| (*preset).to_owned()).collect()),
+    };
+    let (free, bound) = (holder("a \"free\" one, über", None), holder("a bound one", Some(&["a", "b"])));
+    let [good, also_good, ended, revoked, unknown] = [1, 2, 3, 4, 0xff].map(|byte| [byte; 32]);
+    store.keep_key(good, &free, None).await.expect("kept");
+    store.keep_key(also_good, &bound, Some(Duration::from_secs(60))).await.expect("kept");
+    store.keep_key(ended, &free, Some(Duration::ZERO)).await.expect("kept");
+    let id = store.keep_key(revoked, &free, None).await.expect("kept");
+    assert!(store.revoke_key(id).await.expect("an answer"));
+
+    let keys = [(good, Some(&free)), (also_good, Some(&bound)), (ended, None), (revoked, None), (unknown, None)];
+    let (ours, theirs) = (Whose::Of(local()), Whose::Of(Owner("another".into())));
+    let uploads = [
+        (&ours, first.id, true),
+        (&ours, second.id, true),
+        (&theirs, first.id, false),
+        (&Whose::Anyones, second.id, true),
+        (&ours, Uuid::now_v7(), false),
+    ];
+    let (keys, uploads) = (keys.repeat(20), uploads.repeat(20));
+    let (holders, found) = tokio::join!(
+        join_all(keys.iter().map(|(hash, _)| store.holder(*hash))),
+        join_all(uploads.iter().map(|(whose, id, _)| store.find(whose, *id))),
+    );
+    for (holder, (_, known)) in holders.into_iter().zip(keys) {
+        assert_eq!(holder.expect("an answer").as_deref(), known);
+    }
+    for (found, (_, id, known)) in found.into_iter().zip(uploads) {
+        match found {
+            Ok(upload) => assert_eq!((upload.id, true), (id, known)),
+            Err(error) => assert!(!known && matches!(error, Error::NotFound), "{error}"),
+        }
+    }
+}
+
 async fn reports_that_come_together_are_each_answered_for_themselves(service: Service) {
     let store = store(&service).await;
     let (ours, moved) = (begin(&store).await, begin(&store).await);
@@ -184,7 +228,7 @@ async fn of_reports_of_one_part_that_come_together_the_last_stays(service: Servi
     let upload = begin(&store).await;
     // Queued in this order, for none of them waits before it is.
     let report = |turn| store.record(&upload, [part(1, &format!("e{turn}"))].into());
-    let outcomes = futures_util::future::join_all((0..50).map(report)).await;
+    let outcomes = join_all((0..50).map(report)).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!(recorded(&store, &upload).await, [(1, "e49".to_owned())]);
 }
