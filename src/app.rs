@@ -89,6 +89,7 @@ pub struct App {
     /// Where `/metrics` has a listener of its own.
     metrics: Option<Running>,
     sweeper: Running,
+    upkeep: Running,
     embedded: Option<EmbeddedS3>,
     _lock: Option<File>,
 }
@@ -159,6 +160,7 @@ impl App {
 
     async fn start_on(settings: &Settings, bucket: Option<Bucket>) -> Result<App, StartError> {
         let metrics = Metrics::start();
+        let measured = metrics.clone();
         let clock = Clock::default();
         let listener = listen(settings.listen, "listen").await?;
         let address = local_address(&listener, settings.listen, "listen")?;
@@ -198,6 +200,7 @@ impl App {
         };
         let (swept, interval) = (coordinator.clone(), settings.sweep_interval);
         let sweeper = Running::start(|stopped| sweeper::run(swept, interval, stopped));
+        let upkeep = Running::start(|stopped| measured.keep_up(stopped));
         let embedded_s3 = embedded.as_ref().map(|embedded| embedded.address);
         Ok(App {
             address,
@@ -209,6 +212,7 @@ impl App {
             service,
             metrics: apart,
             sweeper,
+            upkeep,
             embedded,
             _lock: lock,
         })
@@ -228,6 +232,7 @@ impl App {
         let deadline = Instant::now() + DRAIN;
         self.draining.store(true, Ordering::Relaxed);
         self.sweeper.stop().await;
+        self.upkeep.stop().await;
         self.service.stop().await;
         if let Some(metrics) = self.metrics {
             metrics.stop().await;

@@ -7,7 +7,9 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::Level;
@@ -40,6 +42,9 @@ fn is_discreet(said: &tracing::Metadata<'_>) -> bool {
 /// Seconds, from a query of the ledger to a completion that S3 takes its time over.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 600.0];
 
+/// Until they are summed up, measurements are kept one by one.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// The metrics of this process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
@@ -64,6 +69,18 @@ impl Metrics {
                 Metrics(handle)
             })
             .clone()
+    }
+
+    /// Sums up what is measured until `stopped` resolves, so that it takes no more memory with time, whether or not anybody ever
+    /// asks for it.
+    pub async fn keep_up(self, stopped: impl Future<Output = ()>) {
+        let (mut stopped, mut turns) = (pin!(stopped), tokio::time::interval(UPKEEP));
+        loop {
+            tokio::select! {
+                () = &mut stopped => return,
+                _ = turns.tick() => self.0.run_upkeep(),
+            }
+        }
     }
 
     /// As Prometheus reads them.
@@ -101,4 +118,32 @@ fn describe() {
     describe_histogram!("partita_s3_call_seconds", Unit::Seconds, "How long calls to S3 took, retries included");
     describe_counter!("partita_http_requests_total", "Requests answered, by operation and status");
     describe_histogram!("partita_http_request_seconds", Unit::Seconds, "How long requests took, by operation");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that the process has resident.
+    fn resident() -> usize {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("statm");
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_measured_takes_no_more_memory_with_time_though_nobody_asks_for_it() {
+        let metrics = Metrics::start();
+        let upkeep = tokio::spawn(metrics.clone().keep_up(std::future::pending()));
+        let measured = metrics::histogram!("partita_test_seconds");
+        let mut first = None;
+        for _ in 0..40 {
+            (0..100_000).for_each(|_| measured.record(0.1));
+            tokio::time::sleep(2 * UPKEEP).await;
+            first.get_or_insert_with(resident);
+        }
+        let grown = resident().saturating_sub(first.expect("a first round"));
+        assert!(grown < 8 << 20, "{grown} bytes");
+        assert!(metrics.render().contains("partita_test_seconds_count 4000000"), "all of it was counted");
+        upkeep.abort();
+    }
 }
