@@ -384,7 +384,8 @@ impl Methods {
     fn entry(self, path: &str) -> Option<&'static Entry> {
         let segments: Vec<&str> = path.split('/').collect();
         let matches = |entry: &&Entry| {
-            let mut pairs = entry.segments.iter().zip(&segments);
+            // From the end, where paths differ most.
+            let mut pairs = entry.segments.iter().zip(&segments).rev();
             entry.segments.len() == segments.len()
                 && pairs.all(|(known, segment)| known.starts_with('{') || known == segment)
         };

@@ -10,7 +10,8 @@ use super::{Error, Store};
 use crate::upload::{Part, Upload};
 
 impl Store {
-    /// Records parts that fit the upload, in the place of what was recorded for them before, as of when the upload was seen.
+    /// Records parts that fit the upload, none of them twice, in the place of what was recorded for them before, as of when the
+    /// upload was seen.
     /// Durable, all of them, when it returns.
     ///
     /// # Errors
@@ -31,13 +32,15 @@ impl Store {
         let mut waiting: Vec<usize> = (0..group.len()).collect();
         while !waiting.is_empty() {
             // One statement cannot write a part twice. The later report is to replace the earlier one, and waits for it.
+            let is_alone = waiting.len() == 1;
             let mut taken = HashSet::new();
-            let is_first = |index: &usize| {
+            let mut takes = |index: &usize| {
                 let Report { upload_id, parts, .. } = &group[*index];
                 let is_first = !parts.iter().any(|part| taken.contains(&(*upload_id, part.number)));
                 taken.extend(parts.iter().map(|part| (*upload_id, part.number)));
                 is_first
             };
+            let is_first = |index: &usize| is_alone || takes(index);
             let (now, later): (Vec<usize>, Vec<usize>) = waiting.into_iter().partition(is_first);
             let reports: Vec<&Report> = now.iter().map(|index| &group[*index]).collect();
             match self.try_write(&reports).await {

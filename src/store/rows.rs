@@ -16,6 +16,7 @@ use crate::upload::{Part, State};
 pub(super) struct Report {
     pub(super) upload_id: Uuid,
     pub(super) recorded_at: DateTime<Utc>,
+    /// None of them twice.
     pub(super) parts: Arc<[Part]>,
 }
 
