@@ -1,5 +1,7 @@
 //! Our ledger, used without the service around it, and filled by SQL with more than clients could make in a day.
 
+use std::sync::Arc;
+
 use partita::clock::Clock;
 use partita::store::Store;
 use partita::upload::{ETag, Owner, Part, Upload, Whose};
@@ -37,9 +39,9 @@ pub async fn find(store: &Store, owner: &Owner, id: Uuid) -> Result<Upload> {
 ///
 /// # Errors
 /// When the ledger refuses.
-pub async fn record(store: &Store, owner: &Owner, id: Uuid, parts: &[Part]) -> Result<()> {
+pub async fn record(store: &Store, owner: &Owner, id: Uuid, parts: Arc<[Part]>) -> Result<()> {
     let upload = find(store, owner, id).await?;
-    store.record(&upload, parts.into()).await?;
+    store.record(&upload, parts).await?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! A thousand parts in one call, at the ledger.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use partita::upload::{Owner, Part};
@@ -37,7 +38,7 @@ async fn on(bench: &Bench, kind: Kind) -> Result<Line> {
     ledger::fill(&url, UPLOADS as u64, 1, false).await?;
     let ids = ledger::ids(&url).await?;
     let owner = Owner("owner-0".into());
-    let parts = (1..=PARTS as i32).map(ledger::part).collect::<Result<Vec<Part>>>()?;
+    let parts: Arc<[Part]> = (1..=PARTS as i32).map(ledger::part).collect::<Result<_>>()?;
     let (mut own, mut rival) = (Series::default(), Series::default());
     for round in 0..=bench.pick(9, 3) {
         let raw_rate = raw::rate(kind, &raw_url, batches, PARTS).await?;
@@ -46,7 +47,7 @@ async fn on(bench: &Bench, kind: Kind) -> Result<Line> {
         let task: JoinHandle<Result<Duration>> = tokio::spawn(async move {
             let began = Instant::now();
             for id in ids {
-                ledger::record(&store, &owner, id, &parts).await?;
+                ledger::record(&store, &owner, id, parts.clone()).await?;
             }
             Ok(began.elapsed())
         });

@@ -123,7 +123,7 @@ async fn recorded(store: &Store, ids: &Arc<[Uuid]>, in_flight: usize, check: Che
             let upload = &known[index % known.len()];
             let part = ledger::part(number(index, known.len()))?;
             if check == Check::Whose {
-                return ledger::record(store, owner, upload.id, &[part]).await;
+                return ledger::record(store, owner, upload.id, Arc::new([part])).await;
             }
             store.record(upload, Arc::new([part])).await?;
             Ok(())
