@@ -4,6 +4,7 @@
 //! One signer for every kind of URL. It is our own because the SDK derives all anew for each URL, signs past the life of
 //! its credentials, and adds parameters that browsers would have to repeat.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -116,14 +117,15 @@ impl Signer {
     /// URLs for requests to one key. `signed_headers` are the names of the headers that clients must send as they were
     /// signed: lower-case, ascending, separated by `;`, `host` among them.
     pub(super) fn series(&self, method: &str, key: &str, signed_headers: &str) -> Series {
-        let path = format!("{}{key}", self.address.base);
-        let path = percent_encode(path.as_bytes(), PATH);
-        let query = format!("{}{}", self.query, encoded(signed_headers));
-        let url = format!("{}{path}?{query}", self.address.origin);
-        let request = format!("{method}\n{path}\n{query}");
+        let path = [&self.address.base, key].concat();
+        let path = Cow::from(percent_encode(path.as_bytes(), PATH));
+        let query = [&self.query, &*Cow::from(encoded(signed_headers))].concat();
+        let url = [&self.address.origin, &*path, "?", &query].concat();
+        let request = [method, "\n", &path, "\n", &query].concat();
         let (hash, rest) = Begun::with(request.as_bytes());
         let (hash_rest, mac_rest) = (rest.len(), self.mac_rest.clone());
-        Series { mac: self.mac, mac_rest, hash, hash_rest, url, end: format!("\n\n{signed_headers}\nUNSIGNED-PAYLOAD") }
+        let end = ["\n\n", signed_headers, "\nUNSIGNED-PAYLOAD"].concat();
+        Series { mac: self.mac, mac_rest, hash, hash_rest, url, end }
     }
 
     /// What clients send as `Host`.

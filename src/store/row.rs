@@ -1,5 +1,7 @@
 //! Rows to uploads and back. A row is suspected until it is matched: state and facts together, or it is refused.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{DbBackend, DbErr, FromQueryResult, IdenStatic, QueryResult};
@@ -110,14 +112,20 @@ fn unreadable(error: serde_json::Error) -> DbErr {
 impl Seen {
     /// What has to be selected, or returned, as JSON for a row of uploads to be read.
     pub(super) fn values(backend: DbBackend, seen_at: &str) -> String {
-        let value = |column: &Column| match column {
-            // JSON has no bytes, and SQLite has no booleans.
-            Column::Id if backend == DbBackend::Sqlite => "hex(uploads.id), ".to_owned(),
-            Column::AutoComplete | Column::ObjectVerified => format!("CAST(uploads.{} AS integer), ", column.as_str()),
-            column => format!("uploads.{}, ", column.as_str()),
-        };
-        COLUMNS.iter().map(value).chain([seen_at.to_owned()]).collect()
+        static ON_SQLITE: LazyLock<String> = LazyLock::new(|| columns(DbBackend::Sqlite));
+        static ON_POSTGRES: LazyLock<String> = LazyLock::new(|| columns(DbBackend::Postgres));
+        [if backend == DbBackend::Sqlite { &ON_SQLITE } else { &ON_POSTGRES }, seen_at].concat()
     }
+}
+
+fn columns(backend: DbBackend) -> String {
+    let value = |column: &Column| match column {
+        // JSON has no bytes, and SQLite has no booleans.
+        Column::Id if backend == DbBackend::Sqlite => "hex(uploads.id), ".to_owned(),
+        Column::AutoComplete | Column::ObjectVerified => format!("CAST(uploads.{} AS integer), ", column.as_str()),
+        column => format!("uploads.{}, ", column.as_str()),
+    };
+    COLUMNS.iter().map(value).collect()
 }
 
 impl FromQueryResult for Seen {
