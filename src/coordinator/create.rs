@@ -1,6 +1,7 @@
 //! Beginning an upload: the row first, then S3, then the row again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -84,8 +85,8 @@ impl Coordinator {
         let new = self.plan(owner, request)?;
         let this = self.clone();
         let (upload, replayed) = self.to_the_end(async move { this.begin(new, key).await }).await?;
-        let (upload, part_urls) = self.first_part_urls(upload, wanted).await?;
-        let snapshot = self.snapshot_with_missing(upload).await?;
+        let (upload, part_urls) = self.first_part_urls(Arc::new(upload), wanted).await?;
+        let snapshot = self.snapshot_with_missing(Arc::unwrap_or_clone(upload)).await?;
         Ok(Creation { snapshot, part_urls, replayed })
     }
 
@@ -237,9 +238,9 @@ impl Coordinator {
 
     async fn first_part_urls(
         &self,
-        upload: Upload,
+        upload: Arc<Upload>,
         wanted: Option<PartUrlsRequest>,
-    ) -> Result<(Upload, Option<PartUrls>), Error> {
+    ) -> Result<(Arc<Upload>, Option<PartUrls>), Error> {
         if !upload.is_alive() || upload.part_checksum.is_some() {
             return Ok((upload, None));
         }

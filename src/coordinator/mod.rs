@@ -131,8 +131,14 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::UploadNotFound`].
-    pub async fn parts(&self, whose: &Whose, id: Uuid, after: i32, limit: u64) -> Result<(Upload, Vec<Part>), Error> {
-        let upload = self.0.store.find(whose, id).await?;
+    pub async fn parts(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        after: i32,
+        limit: u64,
+    ) -> Result<(Arc<Upload>, Vec<Part>), Error> {
+        let upload = self.0.store.find_shared(whose, id).await?;
         let parts = self.0.store.parts(&upload, after, limit).await?;
         Ok((upload, parts))
     }
@@ -191,8 +197,8 @@ impl Coordinator {
     }
 
     /// The upload, if it is open and not past its time.
-    async fn open_upload(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
-        let upload = self.0.store.find(whose, id).await?;
+    async fn open_upload(&self, whose: &Whose, id: Uuid) -> Result<Arc<Upload>, Error> {
+        let upload = self.0.store.find_shared(whose, id).await?;
         if upload.is_alive() { Ok(upload) } else { Err(error::refusal(&upload)) }
     }
 
@@ -224,10 +230,10 @@ impl Coordinator {
     /// gains something: ahead of need, so that most calls write nothing.
     async fn keep_alive(
         &self,
-        upload: Upload,
+        upload: Arc<Upload>,
         urls_expire_at: Option<DateTime<Utc>>,
         reserve: Option<i64>,
-    ) -> Result<Upload, Error> {
+    ) -> Result<Arc<Upload>, Error> {
         let idle_ttl = self.0.rules.of(&upload).idle_ttl;
         let hard = upload.hard_expires_at;
         let idle = hard.min(upload.seen_at + idle_ttl);
@@ -239,7 +245,7 @@ impl Coordinator {
             return Ok(upload);
         }
         let cover = uncovered.map(|end| hard.min(end + TOUCH_PAUSE));
-        Ok(self.0.store.touch(&upload.owner, upload.id, idle_ttl, cover, reserve).await?)
+        Ok(Arc::new(self.0.store.touch(&upload.owner, upload.id, idle_ttl, cover, reserve).await?))
     }
 }
 

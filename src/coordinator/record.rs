@@ -32,14 +32,14 @@ impl Coordinator {
         let upload = self.open_upload(whose, id).await?;
         self.record_in(&upload, &reports).await?;
         let upload = self.keep_alive(upload, None, None).await?;
-        self.snapshot(upload).await
+        self.snapshot(Arc::unwrap_or_clone(upload)).await
     }
 
     /// Records one part; returns it as it is recorded.
     ///
     /// # Errors
     /// As [`Coordinator::record`].
-    pub async fn record_one(&self, whose: &Whose, id: Uuid, report: PartReport) -> Result<(Upload, Part), Error> {
+    pub async fn record_one(&self, whose: &Whose, id: Uuid, report: PartReport) -> Result<(Arc<Upload>, Part), Error> {
         let upload = self.open_upload(whose, id).await?;
         let part = check_report(&upload, &report)?;
         self.0.store.record(&upload, Arc::new([part.clone()])).await?;
@@ -61,7 +61,7 @@ impl Coordinator {
         let upload = self.open_upload(whose, id).await?;
         self.sync_in(&upload).await?;
         let upload = self.keep_alive(upload, None, None).await?;
-        self.snapshot_with_missing(upload).await
+        self.snapshot_with_missing(Arc::unwrap_or_clone(upload)).await
     }
 
     /// Whether S3 knows the upload; if it does, the ledger is in line with it when this returns.

@@ -1,6 +1,7 @@
 //! Handing out part URLs.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -136,10 +137,10 @@ impl Coordinator {
     /// The upload, kept alive for as long as the URLs live, and the URLs.
     pub(super) async fn sign_parts(
         &self,
-        upload: Upload,
+        upload: Arc<Upload>,
         parts: PartsRequest,
         ttl: Option<Duration>,
-    ) -> Result<(Upload, PartUrls), Error> {
+    ) -> Result<(Arc<Upload>, PartUrls), Error> {
         let end = self.check_parts(&upload, &parts)?;
         let Some(s3_upload_id) = upload.s3_upload_id.clone() else {
             // An empty file has none.

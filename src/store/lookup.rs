@@ -35,10 +35,16 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], the same for another's as for none.
     pub async fn find(&self, whose: &Whose, id: Uuid) -> Result<Upload, Error> {
+        Ok(Arc::unwrap_or_clone(self.find_shared(whose, id).await?))
+    }
+
+    /// The same for whoever only looks at it: all who ask for it at once share it.
+    ///
+    /// # Errors
+    /// As [`Store::find`].
+    pub async fn find_shared(&self, whose: &Whose, id: Uuid) -> Result<Arc<Upload>, Error> {
         let found = self.look_up(Lookup { upload: Some(id), ..Lookup::default() }).await?;
-        let upload = found.upload.filter(|upload| whose.includes(&upload.owner)).ok_or(Error::NotFound)?;
-        // Mostly nobody else has asked for it.
-        Ok(Arc::unwrap_or_clone(upload))
+        found.upload.filter(|upload| whose.includes(&upload.owner)).ok_or(Error::NotFound)
     }
 
     /// Whose the key of this hash is, if it is good now, by the database's clock: neither ended nor revoked.
