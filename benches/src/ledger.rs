@@ -40,7 +40,7 @@ pub async fn find(store: &Store, owner: &Owner, id: Uuid) -> Result<Upload> {
 /// # Errors
 /// When the ledger refuses.
 pub async fn record(store: &Store, owner: &Owner, id: Uuid, parts: Arc<[Part]>) -> Result<()> {
-    let upload = find(store, owner, id).await?;
+    let upload = store.find_shared(&Whose::Of(owner.clone()), id).await?;
     store.record(&upload, parts).await?;
     Ok(())
 }

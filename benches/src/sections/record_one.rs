@@ -33,8 +33,8 @@ pub(super) async fn measure(bench: &Bench) -> Result<Section> {
              through HTTP (`recordPart`). Beside it the plain way: sea-orm, one upsert for each part, each its own transaction, in a \
              table of the same shape on the same disk, with one connection on SQLite (WAL, synchronous FULL) and sixteen on PostgreSQL \
              (fsync on); through HTTP that statement alone behind a route of poem. It checks nothing. Ours sees to it in the same \
-             statement that the upload is open still; with the check whose it is, as each request needs it, every part costs a lookup of \
-             its upload before, which is told apart."
+             statement that the upload is open still, and the goal is for that. A request also has to know whose the upload is, which \
+             costs a lookup of it before: what is left of the ratio then stands below without a goal, for the rival does nothing like it."
         ),
         ..Section::default()
     };
@@ -88,7 +88,8 @@ async fn at_the_ledger(bench: &Bench, kind: Kind, time: Until) -> Result<Vec<Lin
             kind.name(),
             check.words()
         );
-        line(what, if in_flight == MANY { Goal::AtLeast(8.0) } else { Goal::None }, own)
+        let is_held = in_flight == MANY && check == Check::No;
+        line(what, if is_held { Goal::AtLeast(8.0) } else { Goal::None }, own)
     });
     Ok(lines.collect())
 }
